@@ -1,0 +1,38 @@
+/** What a command works with. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { errorText, QmError } from "../base/errors.ts";
+import type { QmirrorClient } from "../client/index.ts";
+import type { CliIo } from "./io.ts";
+import type { Output } from "./output.ts";
+
+export interface CliContext {
+  readonly io: CliIo;
+  readonly out: Output;
+  readonly client: QmirrorClient;
+  /** One JSON document, or one for each change. */
+  readonly json: boolean;
+  /** Exit code when the command's action returns. */
+  exitCode: number;
+}
+
+export interface CommandModule {
+  /** Declares the command's arguments and options, and what it does. `context` is complete once it is run. */
+  configure(command: Command, context: CliContext): void;
+}
+
+/** The text of a file that the user named, relative to where they are. Throws `QM_IO`. */
+export function readUserFile(context: CliContext, file: string): string {
+  const path = resolve(context.io.cwd, file);
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new QmError("QM_IO", { what: "reading", path, reason: errorText(error) }, { cause: error });
+  }
+}
+
+/** A command used wrongly, in a way that its declaration cannot express. */
+export function usageError(reason: string): QmError {
+  return new QmError("QM_INVALID", { reason });
+}

@@ -1,0 +1,137 @@
+/** The parts that all plans share: names of nodes, jobs and files, derived from the operation's id. Pure. */
+import { basename, dirname, join } from "node:path";
+import type { ImageRef } from "../../model/image.ts";
+import type {
+  CacheMode,
+  DialectName,
+  ImageNode,
+  MirrorPlan,
+  NewFile,
+  SnapshotDiskPlan,
+  StoragePlan,
+} from "../steps/storage-plan.ts";
+
+/** A disk as the guest has it now, and where its overlay and mirror go. */
+export interface DiskInput {
+  readonly target: string;
+  readonly device: string;
+  readonly qdev: string;
+  readonly sizeBytes: number;
+  readonly cache: CacheMode;
+  /** Active image first. */
+  readonly layers: readonly [LayerInput, ...LayerInput[]];
+  readonly overlay: ImageRef;
+  readonly mirror?: ImageRef;
+  /** The chain that the mirror ends up on, nearest first; absent: the base and what is below it. */
+  readonly mirrorBacking?: readonly [ImageRef, ...ImageRef[]];
+}
+
+export interface LayerInput {
+  readonly node: string;
+  readonly fileNode?: string;
+  readonly image: ImageRef;
+}
+
+export interface PlanInput {
+  /** 12 hexadecimal digits. */
+  readonly id: string;
+  readonly domain: { readonly uuid: string; readonly name: string };
+  readonly dialect: DialectName;
+  readonly snapshot: StoragePlan["snapshot"];
+  readonly disks: readonly DiskInput[];
+  /** Paths of overlays and mirrors that are there already and may be used. */
+  readonly existing: ReadonlySet<string>;
+  readonly reuse: boolean;
+  readonly prepareTimeoutMs: number;
+}
+
+/** QEMU limits node names to 31 characters; the id is 12, a target name that does not fit is replaced by its position. */
+function nodePrefix(id: string, target: string, index: number): string {
+  return `qm-${id}-${/^[a-z][a-z0-9]{0,7}$/.test(target) ? target : `d${index}`}`;
+}
+
+function imageNode(image: ImageRef, node: string): ImageNode {
+  return { image, node, fileNode: `${node}-f` };
+}
+
+export function planDisks(input: PlanInput): SnapshotDiskPlan[] {
+  return input.disks.map((disk, index) => {
+    const prefix = nodePrefix(input.id, disk.target, index);
+    const mirror = disk.mirror === undefined ? undefined : planMirror(disk, disk.mirror, prefix);
+    return {
+      target: disk.target,
+      device: disk.device,
+      qdev: disk.qdev,
+      sizeBytes: disk.sizeBytes,
+      base: layerNode(disk.layers[0]),
+      overlay: imageNode(disk.overlay, `${prefix}-o`),
+      cache: disk.cache,
+      reuse: input.reuse,
+      ...(mirror === undefined ? {} : { mirror }),
+    };
+  });
+}
+
+function planMirror(disk: DiskInput, image: ImageRef, prefix: string): MirrorPlan {
+  const [first, ...rest] = disk.mirrorBacking ?? [];
+  const [base, ...below] = disk.layers;
+  return {
+    ...imageNode(image, `${prefix}-m`),
+    jobId: `${prefix}-mirror`,
+    sharesBase: first === undefined,
+    backing:
+      first === undefined
+        ? [layerNode(base), ...below.map(layerNode)]
+        : [imageNode(first, `${prefix}-0`), ...rest.map((layer, depth) => imageNode(layer, `${prefix}-${depth + 1}`))],
+  };
+}
+
+function layerNode(layer: LayerInput): ImageNode {
+  return { image: layer.image, node: layer.node, fileNode: layer.fileNode ?? "" };
+}
+
+export function planFiles(input: PlanInput): NewFile[] {
+  return input.disks.flatMap((disk) => {
+    const like = disk.layers[0].image.path;
+    const images = disk.mirror === undefined ? [disk.overlay] : [disk.overlay, disk.mirror];
+    return images.map(({ path }) => ({ disk: disk.target, path, existed: input.existing.has(path), like }));
+  });
+}
+
+/** What has to be closed once the guest has left the source: the overlay, and its chain unless the mirror goes on using that. */
+export function planSourceNodes(
+  disks: readonly SnapshotDiskPlan[],
+  inputs: readonly DiskInput[],
+): StoragePlan["sourceNodes"] {
+  return Object.fromEntries(
+    disks.map((disk, index) => {
+      const chain = disk.mirror?.sharesBase === false ? (inputs[index]?.layers ?? []) : [];
+      const layers = chain.flatMap((layer) =>
+        layer.fileNode === undefined ? [layer.node] : [layer.node, layer.fileNode],
+      );
+      return [disk.target, [disk.overlay.node, disk.overlay.fileNode, ...layers]];
+    }),
+  );
+}
+
+/** `dir` and a file name for each image, unlike those of other disks: two disks may both be called `disk.qcow2`. */
+export function placeInDirectory(
+  dir: string,
+  images: readonly { target: string; path: string }[],
+): Map<string, string> {
+  const names = images.map(({ path }) => basename(path));
+  return new Map(
+    images.map(({ target, path }, index) => {
+      const name = names[index] ?? "";
+      const unique = names.indexOf(name) === names.lastIndexOf(name);
+      return [`${target} ${path}`, join(dir, unique ? name : `${target}-${name}`)];
+    }),
+  );
+}
+
+/** libvirt's rule for an overlay without a name: the file's last suffix becomes the snapshot's name. */
+export function overlayPath(path: string, snapshot: string): string {
+  const name = basename(path);
+  const dot = name.lastIndexOf(".");
+  return join(dirname(path), `${dot > 0 ? name.slice(0, dot) : name}.${snapshot}`);
+}

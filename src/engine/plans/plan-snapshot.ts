@@ -1,0 +1,47 @@
+import { mirroredDisks, type StoragePlan } from "../steps/storage-plan.ts";
+import { planDisks, planFiles, planSourceNodes, type PlanInput } from "./plan-parts.ts";
+
+/** A snapshot of all disks at one instant, mirrored where the request says so. Ends with every mirror ready. */
+export function planSnapshot(input: PlanInput): StoragePlan {
+  const disks = planDisks(input);
+  const mirrored = mirroredDisks({ disks }).length > 0;
+  return {
+    id: input.id,
+    domain: input.domain,
+    dialect: input.dialect,
+    steps: [
+      "create-files",
+      "prepare-images",
+      "take-snapshot",
+      ...(mirrored ? (["start-mirrors", "await-ready"] as const) : []),
+    ],
+    snapshot: input.snapshot,
+    disks,
+    files: planFiles(input),
+    copies: [],
+    sourceNodes: planSourceNodes(disks, input.disks),
+    removeAfterPivot: [],
+    options: { verify: false, bytesPerS: 0, prepareTimeoutMs: input.prepareTimeoutMs },
+  };
+}
+
+/** Ends the mirrors that `made` started with the guest on them. Its disks and names stay; the operation is another. */
+export function planPivot(made: StoragePlan, id: string): StoragePlan {
+  const attach = mirroredDisks(made).some((disk) => !disk.mirror.sharesBase);
+  return {
+    ...made,
+    id,
+    steps: [
+      ...(attach ? (["attach-backing"] as const) : []),
+      "prepare-pivot",
+      "decide-pivot",
+      "finish-pivot",
+      "close-source",
+    ],
+  };
+}
+
+/** Ends the mirrors with the guest on its source, and deletes what qmirror made for them. */
+export function planAbort(made: StoragePlan, id: string): StoragePlan {
+  return { ...made, id, steps: ["stop-mirrors", "remove-mirrors"] };
+}

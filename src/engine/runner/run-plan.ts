@@ -1,0 +1,64 @@
+/** Runs a plan's steps in order; where one fails before the point of no return, undoes all that were begun, last first. */
+import { QmError, asQmError } from "../../base/errors.ts";
+import type { StepName } from "../steps/storage-plan.ts";
+import { stepByName } from "../steps/index.ts";
+import type { Step, StepContext } from "../steps/step.ts";
+
+export interface RunHooks {
+  /** Called before a step acts; durable when it returns, for a journalled step. */
+  readonly enterStep: (step: Step) => void;
+  /** A named point where a test may end the process. `before take-snapshot`, `after take-snapshot`, `undo take-snapshot`. */
+  readonly fault: (point: string) => Promise<void>;
+  /** True once a decision forbids going back. */
+  readonly decided: () => boolean;
+}
+
+/**
+ * Runs the steps from `from` on. Rejects with the first error, after the domain is as it was before (or, past the decision,
+ * as far forward as it came). `fields.rollback` of the error holds what could not be undone, in words.
+ * With the monitor lost nothing is undone: what is true has to be found out first (`engine/recovery`).
+ */
+export async function runPlan(context: StepContext, hooks: RunHooks, from: StepName): Promise<void> {
+  const { steps } = context.plan;
+  for (const name of steps.slice(steps.indexOf(from))) {
+    const step = stepByName(name);
+    try {
+      if (context.signal.aborted && !hooks.decided()) throw new QmError("QM_CANCELLED", { what: "the operation" });
+      hooks.enterStep(step);
+      await hooks.fault(`before ${name}`);
+      await step.act(context);
+      await hooks.fault(`after ${name}`);
+    } catch (error) {
+      if (hooks.decided() || context.monitor.state === "closed") throw error;
+      throw withRollback(error, await rollBack(context, hooks, name));
+    }
+  }
+}
+
+/**
+ * Undoes the step `from` and all before it, shielded from cancellation. Stops at the first that cannot be undone: what is
+ * below it may still be in use. Returns that error; absent: all is as it was before.
+ */
+export async function rollBack(context: StepContext, hooks: RunHooks, from: StepName): Promise<Error | undefined> {
+  const { steps } = context.plan;
+  const shielded = { ...context, signal: new AbortController().signal };
+  for (const name of steps.slice(0, steps.indexOf(from) + 1).toReversed()) {
+    try {
+      await hooks.fault(`undo ${name}`);
+      await stepByName(name).undo?.(shielded);
+    } catch (error) {
+      return asQmError(error);
+    }
+  }
+  return undefined;
+}
+
+function withRollback(error: unknown, rollback: Error | undefined): QmError {
+  const first = asQmError(error);
+  if (rollback === undefined) return first;
+  return new QmError(
+    "QM_ROLLBACK",
+    { reason: first.message, rollback: rollback.message, failed: first.code },
+    { cause: new AggregateError([first, rollback], "operation and its rollback") },
+  );
+}

@@ -1,0 +1,28 @@
+import { removeFile } from "../../image/files.ts";
+import { mirroredDisks } from "./storage-plan.ts";
+import type { Step } from "./step.ts";
+
+/** Ends all mirrors at one instant; what they hold then is the copy. The guest never leaves its source. */
+export const finishClone: Step = {
+  name: "finish-clone",
+  journalled: true,
+  act: ({ dialect, monitor, plan, journal }) =>
+    dialect.finishClone(monitor, mirroredDisks(plan), () => journal.establish("clone"), plan.options.prepareTimeoutMs),
+};
+
+/** Merges the overlays back into their bases and deletes them: the domain's chains are as before the operation. */
+export const commitBack: Step = {
+  name: "commit-back",
+  journalled: true,
+  async act({ dialect, monitor, plan, journal }) {
+    await dialect.commitBack(
+      monitor,
+      plan.disks,
+      () => journal.establish("commit-back"),
+      plan.options.prepareTimeoutMs,
+    );
+    const overlays = new Set(plan.disks.map((disk) => disk.overlay.image.path));
+    const ours = plan.files.filter((file) => !file.existed && overlays.has(file.path));
+    await Promise.all(ours.map((file) => removeFile(file.path)));
+  },
+};

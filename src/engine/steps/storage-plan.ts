@@ -1,0 +1,90 @@
+/**
+ * Everything that an operation will do and every name that it will use, decided before its first act. Plain JSON: it is
+ * journalled as it is, and recovery needs nothing else.
+ */
+import type { ImageRef } from "../../model/image.ts";
+import type { DialectName, MirroredDiskPlan, SnapshotDiskPlan } from "../../qemu/mirror-dialect/dialect.ts";
+
+export const stepNames = [
+  "create-files",
+  "prepare-images",
+  "take-snapshot",
+  "start-mirrors",
+  "await-ready",
+  "copy-layers",
+  "verify-copies",
+  "attach-backing",
+  "prepare-pivot",
+  "decide-pivot",
+  "finish-pivot",
+  "close-source",
+  "remove-source",
+  "finish-clone",
+  "stop-mirrors",
+  "remove-mirrors",
+  "commit-back",
+] as const;
+export type StepName = (typeof stepNames)[number];
+
+export interface StoragePlan {
+  /** The operation's id. Node names and job ids are derived from it. */
+  readonly id: string;
+  readonly domain: { readonly uuid: string; readonly name: string };
+  readonly dialect: DialectName;
+  readonly steps: readonly StepName[];
+  readonly snapshot: { readonly name: string; readonly description?: string; readonly creationTime: number };
+  readonly disks: readonly SnapshotDiskPlan[];
+  /** Overlays and mirrors that the operation makes, and removes when it is undone. */
+  readonly files: readonly NewFile[];
+  /** Backing images to copy, for each disk from the bottom up. */
+  readonly copies: readonly LayerCopy[];
+  /** For each disk: all nodes above and of the source chain, a parent before its children. */
+  readonly sourceNodes: Readonly<Record<string, readonly string[]>>;
+  /** What is deleted once every disk has left it. */
+  readonly removeAfterPivot: readonly string[];
+  readonly options: PlanOptions;
+}
+
+export interface NewFile {
+  readonly disk: string;
+  readonly path: string;
+  /** An empty file, a block device or a reused image was there before: it is used and never removed. */
+  readonly existed: boolean;
+  /** Owner and mode are taken from this image: QEMU may run as another user. */
+  readonly like: string;
+}
+
+export interface LayerCopy {
+  readonly disk: string;
+  readonly from: ImageRef;
+  readonly to: ImageRef;
+  /** What the copy's header names; absent: it has no backing image. */
+  readonly backing?: ImageRef;
+  /** Collapse `from` and everything below it into `to`. */
+  readonly flatten?: readonly [ImageRef, ...ImageRef[]];
+  /** Allocated size of what is read. */
+  readonly sizeBytes: number;
+}
+
+export interface PlanOptions {
+  readonly verify: boolean;
+  /** 0: no limit. */
+  readonly bytesPerS: number;
+  /** How long the guest may be held in the first phase of a pivot. */
+  readonly prepareTimeoutMs: number;
+}
+
+export const defaultPrepareTimeoutMs = 2000;
+
+export function mirroredDisks(plan: Pick<StoragePlan, "disks">): MirroredDiskPlan[] {
+  return plan.disks.filter((disk): disk is MirroredDiskPlan => disk.mirror !== undefined);
+}
+
+export type {
+  CacheMode,
+  DialectName,
+  ImageNode,
+  MirrorPlan,
+  MirroredDiskPlan,
+  SnapshotDiskPlan,
+} from "../../qemu/mirror-dialect/dialect.ts";

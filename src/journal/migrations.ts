@@ -1,0 +1,60 @@
+/** The schema's history. Entries are never edited: a state file of any earlier version is brought up by the ones that it lacks. */
+import type { DatabaseSync } from "node:sqlite";
+
+const migrations: readonly string[] = [
+  `CREATE TABLE domain (
+     uuid TEXT PRIMARY KEY,
+     name TEXT NOT NULL UNIQUE,
+     definition TEXT,          -- persistent: the XML that the next start uses; NULL: transient
+     run TEXT                  -- JSON of the running QEMU; NULL: not running
+   ) STRICT;
+   CREATE TABLE snapshot (
+     domain TEXT NOT NULL REFERENCES domain (uuid) ON DELETE CASCADE,
+     name TEXT NOT NULL,
+     is_current INTEGER NOT NULL,
+     document TEXT NOT NULL,   -- JSON
+     mirrors TEXT,             -- JSON of its mirror set; NULL: not mirrored
+     PRIMARY KEY (domain, name)
+   ) STRICT;
+   CREATE TABLE operation (
+     id TEXT PRIMARY KEY,
+     domain TEXT NOT NULL,
+     kind TEXT NOT NULL,
+     state TEXT NOT NULL,      -- running, succeeded, failed, cancelled
+     step TEXT NOT NULL,
+     plan TEXT NOT NULL,       -- JSON: every name that it will use, decided before the first act
+     decision TEXT,            -- the commit point of a two-phase step
+     error TEXT,
+     result TEXT,
+     started_at TEXT NOT NULL,
+     ended_at TEXT
+   ) STRICT;
+   CREATE INDEX operation_by_domain ON operation (domain, started_at);
+   CREATE TABLE record (
+     operation TEXT NOT NULL REFERENCES operation (id) ON DELETE CASCADE,
+     seq INTEGER NOT NULL,
+     at TEXT NOT NULL,
+     kind TEXT NOT NULL,
+     data TEXT NOT NULL,
+     PRIMARY KEY (operation, seq)
+   ) STRICT;
+   CREATE TABLE event (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+     at TEXT NOT NULL,
+     domain TEXT NOT NULL,
+     type TEXT NOT NULL,
+     detail TEXT NOT NULL
+   ) STRICT;`,
+];
+
+/** The version that this program writes. */
+export const schemaVersion = migrations.length;
+
+export function migrateSchema(db: DatabaseSync): void {
+  const found = Number(db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+  if (found > schemaVersion)
+    throw new Error(`it has schema version ${found}, this qmirror knows up to ${schemaVersion}`);
+  for (let version = found; version < schemaVersion; version++) {
+    db.exec(`BEGIN IMMEDIATE; ${migrations[version] ?? ""} PRAGMA user_version = ${version + 1}; COMMIT;`);
+  }
+}

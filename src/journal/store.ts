@@ -1,0 +1,64 @@
+/**
+ * The state file: one SQLite database with domains, snapshots, operations (the journal) and events. WAL with
+ * `synchronous=FULL`: when a call returns, what it wrote survives a power failure.
+ */
+import { DatabaseSync } from "node:sqlite";
+import { QmError, errorText } from "../base/errors.ts";
+import { createDomainTable, type DomainTable } from "./domains.ts";
+import { createEventTable, type EventTable } from "./events.ts";
+import { migrateSchema } from "./migrations.ts";
+import { createOperationTable, type OperationTable } from "./operations.ts";
+import { createSnapshotTable, type SnapshotTable } from "./snapshots.ts";
+
+export interface Store {
+  readonly domains: DomainTable;
+  readonly snapshots: SnapshotTable;
+  readonly operations: OperationTable;
+  readonly events: EventTable;
+  /** All writes of `work` become durable together, or none when it throws; a call inside of another joins it. `work` is synchronous. */
+  atomically<T>(work: () => T): T;
+  close(): void;
+}
+
+/** Opens or creates the state file. `QM_JOURNAL` when it is damaged, or was written by a newer qmirror: it is then left as it is. */
+export function openStore(path: string): Store {
+  const db = openDatabase(path);
+  let inTransaction = false;
+  return {
+    domains: createDomainTable(db),
+    snapshots: createSnapshotTable(db),
+    operations: createOperationTable(db),
+    events: createEventTable(db),
+    atomically(work) {
+      if (inTransaction) return work();
+      inTransaction = true;
+      db.exec("BEGIN IMMEDIATE");
+      try {
+        const result = work();
+        db.exec("COMMIT");
+        return result;
+      } catch (error) {
+        db.exec("ROLLBACK");
+        throw error;
+      } finally {
+        inTransaction = false;
+      }
+    },
+    close: () => db.close(),
+  };
+}
+
+function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { timeout: 5000 });
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
+    const [check] = db.prepare("PRAGMA quick_check(1)").all();
+    if (check?.["quick_check"] !== "ok") throw new Error(String(check?.["quick_check"]));
+    migrateSchema(db);
+    return db;
+  } catch (error) {
+    db?.close();
+    throw new QmError("QM_JOURNAL", { path, reason: errorText(error) }, { cause: error });
+  }
+}

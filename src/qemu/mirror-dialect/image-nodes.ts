@@ -1,0 +1,109 @@
+/** Opening and closing images as nodes of QEMU's graph: the protocol node (`fileNode`) and the format node above it. */
+import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
+import type { Monitor } from "../monitor.ts";
+import { watchJobs } from "../block-jobs.ts";
+import type { CacheMode, ImageNode, SnapshotDiskPlan } from "./dialect.ts";
+import { QmError } from "../../base/errors.ts";
+
+/** Arguments of `blockdev-add` for the protocol node. No `aio`: an inherited io_uring on a mirror's target can crash QEMU. */
+export function fileNodeOptions(image: ImageNode, cache: CacheMode, readOnly: boolean) {
+  return {
+    driver: image.image.type === "block" ? ("host_device" as const) : ("file" as const),
+    "node-name": image.fileNode,
+    filename: image.image.path,
+    "read-only": readOnly,
+    discard: cache.discard,
+    cache: { direct: cache.direct, "no-flush": cache.noFlush },
+  };
+}
+
+/** Arguments of `blockdev-add` for the format node; `backing` is a node's name, or null: QEMU never opens one by itself. */
+export function formatNodeOptions(image: ImageNode, cache: CacheMode, readOnly: boolean, backing: string | null) {
+  const common = {
+    "node-name": image.node,
+    file: image.fileNode,
+    "read-only": readOnly,
+    discard: cache.discard,
+    "detect-zeroes": cache.detectZeroes,
+    cache: { direct: cache.direct, "no-flush": cache.noFlush },
+  };
+  return image.image.format === "raw"
+    ? { driver: "raw" as const, ...common }
+    : { driver: "qcow2" as const, ...common, backing };
+}
+
+interface NewImage {
+  readonly disk: SnapshotDiskPlan;
+  readonly image: ImageNode;
+  /** Named in the header. */
+  readonly backing: ImageNode;
+}
+
+/**
+ * Opens the protocol nodes of new overlays and mirrors and writes their qcow2 headers with QEMU's own `blockdev-create`
+ * jobs: no process, and the image is flushed when its job has concluded. Reused images are only opened.
+ */
+export async function createImages(
+  monitor: Monitor,
+  disks: readonly SnapshotDiskPlan[],
+  signal: AbortSignal,
+): Promise<void> {
+  const images = disks.flatMap(newImages);
+  const jobs = images
+    .filter(({ disk }) => !disk.reuse)
+    .map(({ disk, image }) => ({ id: `create-${image.node}`, disk: disk.target }));
+  const watch = watchJobs(monitor, jobs);
+  try {
+    await allSettledOrFirstError(
+      images.flatMap(({ disk, image, backing }) => [
+        monitor.execute("blockdev-add", fileNodeOptions(image, disk.cache, false)),
+        ...(disk.reuse ? [] : [createImage(monitor, disk, image, backing)]),
+      ]),
+    );
+    if (jobs.length === 0) return;
+    await watch.until(["concluded"], { signal, what: "creating the image" });
+    const errors = await watch.refresh();
+    for (const { id, disk } of jobs) {
+      const reason = errors.get(id);
+      if (reason !== undefined) throw new QmError("QM_JOB_FAILED", { disk, job: "creating the image", reason });
+    }
+  } finally {
+    watch.close();
+    await allSettledOrFirstError(jobs.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id })))).catch(
+      () => {
+        // The connection is gone: the first error says so already.
+      },
+    );
+  }
+}
+
+function createImage(monitor: Monitor, disk: SnapshotDiskPlan, image: ImageNode, backing: ImageNode) {
+  return monitor.execute("blockdev-create", {
+    "job-id": `create-${image.node}`,
+    options: {
+      driver: "qcow2",
+      file: image.fileNode,
+      size: disk.sizeBytes,
+      "backing-file": backing.image.path,
+      "backing-fmt": backing.image.format,
+    },
+  });
+}
+
+function newImages(disk: SnapshotDiskPlan): NewImage[] {
+  const overlay = { disk, image: disk.overlay, backing: disk.base };
+  return disk.mirror === undefined
+    ? [overlay]
+    : [overlay, { disk, image: disk.mirror, backing: disk.mirror.backing[0] }];
+}
+
+/** Closes nodes in the order given (a parent before its children); those that are not there, or in use, stay as they are. */
+export async function closeNodes(monitor: Monitor, nodes: readonly string[]): Promise<void> {
+  await allSettledOrFirstError(
+    nodes.map((node) => ignoreRefusal(monitor.execute("blockdev-del", { "node-name": node }))),
+  );
+}
+
+export function nodesOf(image: ImageNode): string[] {
+  return [image.node, image.fileNode];
+}

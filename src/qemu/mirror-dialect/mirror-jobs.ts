@@ -1,0 +1,111 @@
+/** What the dialects with block jobs share: the two phases of the pivot, the clone and the abort. */
+import { QmError, errorText, isQmError } from "../../base/errors.ts";
+import { watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
+import type { Monitor } from "../monitor.ts";
+import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
+import type { JobFailure, MirroredDiskPlan } from "./dialect.ts";
+
+export function mirrorJobs(disks: readonly MirroredDiskPlan[]): WaitedJob[] {
+  return disks.map((disk) => ({ id: disk.mirror.jobId, disk: disk.target }));
+}
+
+export async function awaitMirrorsReady(
+  monitor: Monitor,
+  disks: readonly MirroredDiskPlan[],
+  signal: AbortSignal,
+): Promise<void> {
+  const watch = watchJobs(monitor, mirrorJobs(disks));
+  try {
+    await watch.refresh();
+    await watch.until(["ready"], { signal, what: "mirror" });
+  } finally {
+    watch.close();
+  }
+}
+
+/** Sends `job-complete` to all and waits until all are `pending`: drained, flushed and held. */
+export async function holdJobs(monitor: Monitor, jobs: readonly WaitedJob[], timeoutMs: number): Promise<void> {
+  await moveJobs(monitor, jobs, ["pending"], timeoutMs, (id) => monitor.execute("job-complete", { id }));
+}
+
+/** The same for ending without a pivot: a ready mirror that is cancelled softly completes and leaves a point-in-time copy. */
+export async function holdJobsForClone(monitor: Monitor, jobs: readonly WaitedJob[], timeoutMs: number): Promise<void> {
+  await moveJobs(monitor, jobs, ["pending"], timeoutMs, (id) => monitor.execute("block-job-cancel", { device: id }));
+}
+
+async function moveJobs(
+  monitor: Monitor,
+  jobs: readonly WaitedJob[],
+  wanted: readonly JobStatus[],
+  timeoutMs: number,
+  act: (id: string) => Promise<unknown>,
+): Promise<void> {
+  const watch = watchJobs(monitor, jobs);
+  try {
+    const answers = Promise.allSettled(jobs.map(({ id }) => act(id)));
+    const errors = await watch.refresh();
+    for (const [index, answer] of (await answers).entries()) {
+      const job = jobs[index];
+      if (job === undefined || answer.status === "fulfilled") continue;
+      const reason = errors.get(job.id);
+      if (reason !== undefined)
+        throw new QmError("QM_MIRROR_BROKEN", { disk: job.disk, reason }, { cause: answer.reason });
+      // A job that an earlier try has brought there refuses a second time.
+      if (!wanted.includes(watch.states.get(job.id) ?? "absent")) throw answer.reason;
+    }
+    await watch.until(wanted, { what: "draining the mirrors", timeoutMs });
+  } finally {
+    watch.close();
+  }
+}
+
+/** Forced: the guest goes on on its source whatever state the job was in. The jobs are gone afterwards. Idempotent. */
+export async function cancelJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<void> {
+  const watch = watchJobs(monitor, jobs);
+  try {
+    await watch.refresh();
+    const present = jobs.filter(({ id }) => watch.states.get(id) !== "absent");
+    await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-cancel", { id }))));
+    await watch.until(["concluded", "null", "absent"], { what: "cancelling the mirrors" });
+    await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id }))));
+  } finally {
+    watch.close();
+  }
+}
+
+/**
+ * Sends `job-finalize` to all, waits until all have concluded, dismisses them. Returns the jobs that QEMU failed at the last
+ * moment (their disks stay on their source). Jobs that are not there any more were finalized before.
+ */
+export async function finalizeJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<JobFailure[]> {
+  const watch = watchJobs(monitor, jobs);
+  const failures = new Map<string, string>();
+  try {
+    await watch.refresh();
+    const present = jobs.filter(({ id }) => watch.states.get(id) !== "absent");
+    const pending = present.filter(({ id }) => watch.states.get(id) === "pending");
+    const answers = await Promise.allSettled(pending.map(({ id }) => monitor.execute("job-finalize", { id })));
+    for (const [index, answer] of answers.entries()) {
+      if (answer.status === "fulfilled") continue;
+      if (!isQmError(answer.reason, "QM_QMP_COMMAND")) throw answer.reason;
+      const job = pending[index];
+      if (job !== undefined) failures.set(job.id, errorText(answer.reason));
+    }
+    await watch.until(["concluded", "null", "absent"], { what: "finishing the mirrors" });
+    for (const [id, reason] of await watch.refresh()) failures.set(id, reason);
+    await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id }))));
+  } finally {
+    watch.close();
+  }
+  return jobs.flatMap(({ id, disk }) => {
+    const reason = failures.get(id);
+    return reason === undefined ? [] : [{ target: disk, reason }];
+  });
+}
+
+/** For jobs that all have to succeed now: `QM_JOB_FAILED` with the first one's reason. */
+export async function finalizeAll(monitor: Monitor, jobs: readonly WaitedJob[], what: string): Promise<void> {
+  const [failure] = await finalizeJobs(monitor, jobs);
+  if (failure !== undefined)
+    throw new QmError("QM_JOB_FAILED", { disk: failure.target, job: what, reason: failure.reason });
+}

@@ -1,0 +1,16 @@
+/** A monitor connection that knows QEMU's vocabulary. */
+import type { QmpClient } from "../qmp/client-types.ts";
+import { connectQmp } from "../qmp/index.ts";
+import type { QapiCommands, QapiEvents } from "./qapi.gen.ts";
+
+export type Monitor = QmpClient<QapiCommands, QapiEvents>;
+
+export interface ConnectMonitorOptions {
+  readonly signal?: AbortSignal;
+  readonly connectTimeoutMs?: number;
+}
+
+/** Connects to the QMP socket at `path` and negotiates. Rejects with `QM_QMP_CONNECT`, `QM_CANCELLED`; nothing stays open then. */
+export function connectMonitor(path: string, options: ConnectMonitorOptions = {}): Promise<Monitor> {
+  return connectQmp<QapiCommands, QapiEvents>({ path, ...options });
+}

@@ -1,0 +1,76 @@
+/** All domains, by name and uuid, held in memory and written through to the state file. */
+import { QmError } from "../base/errors.ts";
+import type { Store } from "../journal/store.ts";
+import { formatDomain } from "../model/domain-format.ts";
+import { parseDomain } from "../model/domain-parse.ts";
+import type { Snapshot } from "../model/snapshot.ts";
+import type { DomainEntry, SnapshotEntry, StoredMirrors, StoredRun } from "./domain-entry.ts";
+
+export class DomainRegistry {
+  readonly #store: Store;
+  readonly #entries = new Map<string, DomainEntry>();
+  #lastRunId = 0;
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const row of store.domains.list<StoredRun>()) {
+      this.#entries.set(row.uuid, {
+        uuid: row.uuid,
+        name: row.name,
+        paused: false,
+        ...(row.definition === undefined ? {} : { definition: parseDomain(row.definition) }),
+        ...(row.run === undefined ? {} : { run: row.run }),
+      });
+      this.#lastRunId = Math.max(this.#lastRunId, row.run?.id ?? 0);
+    }
+  }
+
+  list(): DomainEntry[] {
+    return [...this.#entries.values()].sort((left, right) => left.name.localeCompare(right.name));
+  }
+
+  find(nameOrUuid: string): DomainEntry | undefined {
+    return this.#entries.get(nameOrUuid.toLowerCase()) ?? this.list().find((entry) => entry.name === nameOrUuid);
+  }
+
+  get(nameOrUuid: string): DomainEntry {
+    const entry = this.find(nameOrUuid);
+    if (entry === undefined) throw new QmError("QM_NO_DOMAIN", { domain: nameOrUuid });
+    return entry;
+  }
+
+  nextRunId(): number {
+    this.#lastRunId += 1;
+    return this.#lastRunId;
+  }
+
+  /** Writes the entry to the state file, and keeps it. */
+  save(entry: DomainEntry): void {
+    this.#store.domains.put<StoredRun>({
+      uuid: entry.uuid,
+      name: entry.name,
+      ...(entry.definition === undefined ? {} : { definition: formatDomain(entry.definition) }),
+      ...(entry.run === undefined ? {} : { run: entry.run }),
+    });
+    this.#entries.set(entry.uuid, entry);
+  }
+
+  remove(entry: DomainEntry): void {
+    this.#store.domains.remove(entry.uuid);
+    this.#entries.delete(entry.uuid);
+  }
+
+  snapshots(entry: DomainEntry): SnapshotEntry[] {
+    return this.#store.snapshots.list<Snapshot, StoredMirrors>(entry.uuid);
+  }
+
+  getSnapshot(entry: DomainEntry, name: string): SnapshotEntry {
+    const found = this.snapshots(entry).find((snapshot) => snapshot.name === name);
+    if (found === undefined) throw new QmError("QM_NO_SNAPSHOT", { domain: entry.name, snapshot: name });
+    return found;
+  }
+
+  mirroredSnapshot(entry: DomainEntry): SnapshotEntry | undefined {
+    return this.snapshots(entry).find((snapshot) => snapshot.mirrors !== undefined);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What a fact of an operation means for the domain: which images its definitions name, and what its snapshots are. Applied in the
+ * same durable write as the fact itself.
+ */
+import type { Fact } from "../engine/steps/step.ts";
+import { mirroredDisks, type SnapshotDiskPlan, type StoragePlan } from "../engine/steps/storage-plan.ts";
+import type { ImageRef } from "../model/image.ts";
+import type { MirrorState, Snapshot } from "../model/snapshot.ts";
+import { withImages, type DomainEntry, type SnapshotEntry, type StoredMirrors } from "./domain-entry.ts";
+
+/** The image that holds every acknowledged write of the disk once `fact` holds. */
+export function trueImage(disk: SnapshotDiskPlan, fact: Fact, left: readonly string[]): ImageRef {
+  if (fact === "commit-back") return disk.base.image;
+  if (fact === "pivot" && disk.mirror !== undefined && !left.includes(disk.target)) return disk.mirror.image;
+  return disk.overlay.image;
+}
+
+/** Changes the entry's definitions, inactive and live, to name the true images. */
+export function applyToDefinitions(entry: DomainEntry, plan: StoragePlan, fact: Fact, left: readonly string[]): void {
+  const images = new Map(plan.disks.map((disk) => [disk.target, trueImage(disk, fact, left)]));
+  if (entry.run !== undefined) {
+    entry.run = { ...entry.run, definition: withImages(entry.run.definition, images) };
+  }
+  if (entry.definition !== undefined) {
+    // A disk that was redefined meanwhile names an image of its own: that is the user's word for the next start.
+    const known = plan.disks.filter((disk) => namesImageOf(entry, disk)).map((disk) => disk.target);
+    entry.definition = withImages(entry.definition, new Map([...images].filter(([target]) => known.includes(target))));
+  }
+}
+
+function namesImageOf(entry: DomainEntry, disk: SnapshotDiskPlan): boolean {
+  const path = entry.definition?.disks.find((candidate) => candidate.target === disk.target)?.source?.path;
+  return [disk.base.image, disk.overlay.image, disk.mirror?.image].some(
+    (image) => image !== undefined && image.path === path,
+  );
+}
+
+/** The snapshot as it is once `fact` holds; absent: there is none any more. */
+export function applyToSnapshot(
+  entry: DomainEntry,
+  plan: StoragePlan,
+  fact: Fact,
+  left: readonly string[],
+  existing: readonly SnapshotEntry[],
+): SnapshotEntry | undefined {
+  if (fact === "commit-back") return undefined;
+  const before = existing.find((snapshot) => snapshot.name === plan.snapshot.name);
+  const parent = before === undefined ? existing.find((snapshot) => snapshot.current)?.name : before.document.parent;
+  const mirrors = mirrorsAfter(plan, fact, left, before?.mirrors);
+  return {
+    domain: entry.uuid,
+    name: plan.snapshot.name,
+    current: before?.current ?? true,
+    document: describeSnapshot(entry, plan, fact, left, parent),
+    ...(mirrors === undefined ? {} : { mirrors }),
+  };
+}
+
+function describeSnapshot(
+  entry: DomainEntry,
+  plan: StoragePlan,
+  fact: Fact,
+  left: readonly string[],
+  parent: string | undefined,
+): Snapshot {
+  const external = plan.disks.map((disk) => {
+    const pivoted = trueImage(disk, fact, left) === disk.mirror?.image;
+    const base = pivoted ? disk.mirror?.backing[0].image : undefined;
+    return {
+      target: disk.target,
+      snapshot: "external" as const,
+      source: trueImage(disk, fact, left),
+      base: base ?? disk.base.image,
+    };
+  });
+  const others = (entry.run?.definition.disks ?? []).filter(
+    (disk) => disk.device === "disk" && !external.some(({ target }) => target === disk.target),
+  );
+  return {
+    ...plan.snapshot,
+    ...(parent === undefined ? {} : { parent }),
+    state: "disk-snapshot",
+    domainUuid: entry.uuid,
+    domainName: entry.name,
+    disks: [...external, ...others.map(({ target }) => ({ target, snapshot: "no" as const }))],
+  };
+}
+
+function mirrorsAfter(
+  plan: StoragePlan,
+  fact: Fact,
+  left: readonly string[],
+  before: StoredMirrors | undefined,
+): StoredMirrors | undefined {
+  const mirrored = mirroredDisks(plan);
+  const all = (state: MirrorState): StoredMirrors["states"] =>
+    Object.fromEntries(mirrored.map(({ target }) => [target, { state }]));
+  if (mirrored.length === 0) return undefined;
+  if (fact === "snapshot-taken") return { plan, states: all("starting") };
+  if (fact === "mirrored") return { plan: before?.plan ?? plan, states: all("ready") };
+  if (fact === "pivot" && left.length > 0) {
+    const states = left.map((target) => [
+      target,
+      { state: "broken" as const, reason: "QEMU refused to finish the pivot" },
+    ]);
+    return { plan: before?.plan ?? plan, states: Object.fromEntries(states) };
+  }
+  return undefined;
+}

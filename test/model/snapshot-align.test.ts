@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { isQmError, type QmError } from "../../src/base/errors.ts";
+import type { ErrorCode } from "../../src/base/error-registry.ts";
+import type { Disk, DomainDefinition } from "../../src/model/domain.ts";
+import { alignSnapshot, type AlignedSnapshot } from "../../src/model/snapshot-align.ts";
+import type { SnapshotRequest } from "../../src/model/snapshot.ts";
+import * as arbitrary from "./arbitrary-domain.ts";
+
+const disk = (target: string, path: string, more: Partial<Disk> = {}): Disk => ({
+  target,
+  bus: "virtio",
+  device: "disk",
+  readonly: false,
+  source: { type: "file", path, format: "qcow2" },
+  ...more,
+});
+
+function align(disks: Disk[], request: Partial<SnapshotRequest> = {}, reuseExternal = false): AlignedSnapshot {
+  const domain = { name: "d", disks } as unknown as DomainDefinition;
+  return alignSnapshot(domain, { name: "s1", disks: [], ...request }, { now: 1_700_000_000_500, reuseExternal });
+}
+
+function failure(code: ErrorCode, text: string): (error: unknown) => boolean {
+  return (error) => isQmError(error) && (error as QmError).code === code && error.message.includes(text);
+}
+
+test("what follows the last dot of the last part is replaced by the snapshot's name", () => {
+  const overlay = (path: string): string | undefined => align([disk("vda", path)]).disks[0]?.overlay.path;
+  assert.equal(overlay("/d/a.qcow2"), "/d/a.s1");
+  assert.equal(overlay("/d/a.b.qcow2"), "/d/a.b.s1");
+  assert.equal(overlay("/d.x/a"), "/d.x/a.s1");
+  assert.equal(overlay("/d/a."), "/d/a.s1");
+  assert.equal(overlay("/d/.hidden"), "/d/.s1");
+});
+
+test("the name is the time in seconds where none is asked for", () => {
+  const domain = { name: "d", disks: [disk("vda", "/a")] } as unknown as DomainDefinition;
+  const aligned = alignSnapshot(domain, { disks: [] }, { now: new Date(1_700_000_000_999), reuseExternal: false });
+  assert.deepEqual([aligned.name, aligned.creationTime], ["1700000000", 1_700_000_000]);
+});
+
+test("read-only disks and cdroms stay out, and may be named as such", () => {
+  const disks = [disk("vda", "/a"), disk("vdb", "/b", { readonly: true }), disk("sda", "/c", { device: "cdrom" })];
+  assert.deepEqual(
+    align(disks, { disks: [{ name: "vdb" }, { name: "sda", snapshot: "no" }] }).disks.map((d) => d.target),
+    ["vda"],
+  );
+  const asked = { disks: [{ name: "vdb", source: { path: "/x", type: "file" as const } }] };
+  assert.throws(() => align(disks, asked), failure("QM_INVALID", "read-only"));
+});
+
+test("an image on a block device needs its overlay named", () => {
+  const block = disk("vda", "", { source: { type: "block", path: "/dev/vg/a", format: "raw" } });
+  assert.throws(() => align([block]), failure("QM_XML_INVALID", "disk 'vda': its image is a block device"));
+  const named = align([block], { disks: [{ name: "/dev/vg/a", source: { path: "/o", type: "file" } }] });
+  assert.deepEqual(named.disks[0]?.overlay, { type: "file", path: "/o", format: "qcow2" });
+});
+
+test("an existing overlay is reused only where it is named", () => {
+  assert.throws(() => align([disk("vda", "/a")], {}, true), failure("QM_XML_INVALID", "to reuse"));
+  const named = align([disk("vda", "/a")], { disks: [{ name: "vda", source: { path: "/o", type: "file" } }] }, true);
+  assert.equal(named.disks[0]?.overlay.path, "/o");
+});
+
+test("generated overlays that collide are refused", () => {
+  assert.throws(() => align([disk("vda", "/d/a.raw"), disk("vdb", "/d/a.qcow2")]), failure("QM_SAME_FILE", "/d/a.s1"));
+});
+
+test("files of the chain, of a running mirror and of a cdrom are in use too", () => {
+  const live = disk("vda", "/a", {
+    backing: [{ type: "file", path: "/base", format: "raw" }],
+    mirror: { target: { type: "file", path: "/m", format: "qcow2" }, state: "ready" },
+  });
+  const cdrom = disk("sda", "/iso", { device: "cdrom", readonly: true });
+  for (const path of ["/base", "/m", "/iso", "/x/../iso"]) {
+    const request = { disks: [{ name: "vda", mirror: { path, type: "file" as const } }] };
+    assert.throws(() => align([live, cdrom], request), failure("QM_SAME_FILE", "already used by"), path);
+  }
+});
+
+test("names that would leave the folder or break a line are refused", () => {
+  for (const name of ["", " ", "a/b", "..\n", "a\u0000", "x".repeat(256), "\ud800"]) {
+    assert.throws(() => align([disk("vda", "/a")], { name }), failure("QM_XML_INVALID", "name:"), JSON.stringify(name));
+  }
+});
+
+test("whatever is aligned: every path absolute, and no new file the same as any other", () => {
+  fc.assert(
+    fc.property(arbitrary.domain, arbitrary.domainName, (domain, name) => {
+      let aligned: AlignedSnapshot;
+      try {
+        aligned = alignSnapshot(domain, { name, disks: [] }, { now: 0, reuseExternal: false });
+      } catch (error) {
+        // No writable disk, a block device, colliding names: refused, and by these codes only.
+        assert.ok(
+          isQmError(error) && ["QM_INVALID", "QM_XML_INVALID", "QM_SAME_FILE"].includes(error.code),
+          String(error),
+        );
+        return;
+      }
+      const used = domain.disks.flatMap((d) => (d.source === undefined ? [] : [d.source.path]));
+      const created = aligned.disks.map(({ overlay }) => overlay.path);
+      assert.equal(new Set(created).size, created.length);
+      for (const path of created) assert.ok(path.startsWith("/") && !used.includes(path), path);
+    }),
+    { numRuns: 300 },
+  );
+});
