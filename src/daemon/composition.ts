@@ -1,6 +1,7 @@
 /** What the daemon needs of the engine, apart from how it is put together (`compose.ts`). */
 import type { Logger } from "pino";
 import type { Facade } from "../service/facade.ts";
+import type { DaemonConfig } from "./config.ts";
 
 export interface Composition {
   readonly facade: Facade;
@@ -8,11 +9,5 @@ export interface Composition {
   close(): Promise<void>;
 }
 
-export interface ComposeInput {
-  readonly stateDir: string;
-  readonly runtimeDir: string;
-  readonly logger: Logger;
-}
-
 /** Called once, with the directories made and the state directory locked. Rejects with a `QmError`, leaving nothing open. */
-export type Compose = (input: ComposeInput) => Promise<Composition>;
+export type Compose = (config: DaemonConfig, logger: Logger) => Promise<Composition>;

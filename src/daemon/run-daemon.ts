@@ -28,7 +28,7 @@ export async function runDaemon(config: DaemonConfig, compose: Compose, logger: 
   for (const path of [config.stateDir, config.runtimeDir, dirname(config.socketPath)]) makePrivateDirectory(path);
   const lock = lockStateDir(config.stateDir);
   undo.defer(() => lock.release());
-  const composition = await compose({ stateDir: config.stateDir, runtimeDir: config.runtimeDir, logger });
+  const composition = await compose(config, logger);
   undo.defer(() => composition.close());
   const version = readPackageVersion();
   const server = buildServer({ facade: composition.facade, logger, version });

@@ -34,7 +34,7 @@ export interface JobWatch {
   close(): void;
 }
 
-const ended: ReadonlySet<JobStatus> = new Set(["aborting", "concluded", "null", "absent"]);
+const ended: ReadonlySet<JobStatus> = new Set(["concluded", "null", "absent"]);
 
 export function watchJobs(monitor: Monitor, jobs: readonly WaitedJob[]): JobWatch {
   const states = new Map<string, JobStatus>(jobs.map((job) => [job.id, "absent"]));

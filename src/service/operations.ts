@@ -17,7 +17,7 @@ import type { DomainRegistry } from "./domain-registry.ts";
 import type { EventLog } from "./event-log.ts";
 import { assertNotBusy } from "./guards.ts";
 import { RunningOperation } from "./running-operation.ts";
-import { applyToDefinitions, applyToSnapshot } from "./truth.ts";
+import { applyToDefinitions, applyToSnapshot, followMove } from "./truth.ts";
 
 export interface OperationDeps {
   readonly store: Store;
@@ -32,7 +32,7 @@ export interface OperationDeps {
 }
 
 /** Decisions that forbid going back. */
-const pointsOfNoReturn: ReadonlySet<Fact> = new Set(["pivot", "clone"]);
+const pointsOfNoReturn: ReadonlySet<Fact> = new Set(["pivot", "merged", "clone"]);
 
 export class Operations {
   readonly #deps: OperationDeps;
@@ -211,7 +211,9 @@ export class Operations {
             store.operations.record(running.id, "fact", fact);
             applyToDefinitions(entry, plan, fact, left);
             registry.save(entry);
-            const snapshot = applyToSnapshot(entry, plan, fact, left, registry.snapshots(entry));
+            const existing = registry.snapshots(entry);
+            for (const moved of followMove(plan, fact, existing)) store.snapshots.put(moved);
+            const snapshot = applyToSnapshot(entry, plan, fact, left, existing);
             if (snapshot === undefined) store.snapshots.remove(entry.uuid, plan.snapshot.name);
             else store.snapshots.put(snapshot);
             events.append(entry.name, "snapshot", { snapshot: plan.snapshot.name, operation: running.id, fact });

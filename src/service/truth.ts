@@ -11,6 +11,7 @@ import { withImages, type DomainEntry, type SnapshotEntry, type StoredMirrors } 
 /** The image that holds every acknowledged write of the disk once `fact` holds. */
 export function trueImage(disk: SnapshotDiskPlan, fact: Fact, left: readonly string[]): ImageRef {
   if (fact === "commit-back") return disk.base.image;
+  if (fact === "merged" && disk.mirror !== undefined) return disk.mirror.backing[0].image;
   if (fact === "pivot" && disk.mirror !== undefined && !left.includes(disk.target)) return disk.mirror.image;
   return disk.overlay.image;
 }
@@ -30,9 +31,8 @@ export function applyToDefinitions(entry: DomainEntry, plan: StoragePlan, fact: 
 
 function namesImageOf(entry: DomainEntry, disk: SnapshotDiskPlan): boolean {
   const path = entry.definition?.disks.find((candidate) => candidate.target === disk.target)?.source?.path;
-  return [disk.base.image, disk.overlay.image, disk.mirror?.image].some(
-    (image) => image !== undefined && image.path === path,
-  );
+  const images = [disk.base.image, disk.overlay.image, disk.mirror?.image, disk.mirror?.backing[0].image];
+  return images.some((image) => image !== undefined && image.path === path);
 }
 
 /** The snapshot as it is once `fact` holds; absent: there is none any more. */
@@ -43,7 +43,7 @@ export function applyToSnapshot(
   left: readonly string[],
   existing: readonly SnapshotEntry[],
 ): SnapshotEntry | undefined {
-  if (fact === "commit-back") return undefined;
+  if (fact === "commit-back" || fact === "merged") return undefined;
   const before = existing.find((snapshot) => snapshot.name === plan.snapshot.name);
   const parent = before === undefined ? existing.find((snapshot) => snapshot.current)?.name : before.document.parent;
   const mirrors = mirrorsAfter(plan, fact, left, before?.mirrors);
@@ -106,4 +106,25 @@ function mirrorsAfter(
     return { plan: before?.plan ?? plan, states: Object.fromEntries(states) };
   }
   return undefined;
+}
+
+/** Older snapshots name layers that a pivot has moved with the rest: they follow. Returns those that change. */
+export function followMove(plan: StoragePlan, fact: Fact, existing: readonly SnapshotEntry[]): SnapshotEntry[] {
+  if (fact !== "pivot") return [];
+  const moved = new Map(
+    plan.copies.filter((copy) => copy.flatten === undefined).map((copy) => [copy.from.path, copy.to]),
+  );
+  return existing.flatMap((snapshot) => {
+    const { disks } = snapshot.document;
+    const follow = (image: ImageRef | undefined): ImageRef | undefined => moved.get(image?.path ?? "") ?? image;
+    if (!disks.some(({ source, base }) => follow(source) !== source || follow(base) !== base)) return [];
+    const document = {
+      ...snapshot.document,
+      disks: disks.map((disk) => {
+        const [source, base] = [follow(disk.source), follow(disk.base)];
+        return { ...disk, ...(source === undefined ? {} : { source }), ...(base === undefined ? {} : { base }) };
+      }),
+    };
+    return [{ ...snapshot, document }];
+  });
 }

@@ -72,8 +72,19 @@ function moveSteps(input: MoveInput): StepName[] {
     ...(input.verify ? (["verify-copies"] as const) : []),
   ];
   if (input.kind === "clone") return [...copied, "finish-clone", "commit-back"];
+  // Only QEMUs with named nodes can be told which layer to merge into which.
+  const merges: StepName[] = input.dialect === "blockdev" ? ["merge-overlays"] : [];
   const removes: StepName[] = input.keepSource ? [] : ["remove-source"];
-  return [...copied, "attach-backing", "prepare-pivot", "decide-pivot", "finish-pivot", "close-source", ...removes];
+  return [
+    ...copied,
+    "attach-backing",
+    "prepare-pivot",
+    "decide-pivot",
+    "finish-pivot",
+    "close-source",
+    ...merges,
+    ...removes,
+  ];
 }
 
 /** Layers that get a copy of their own, nearest first. */

@@ -4,7 +4,8 @@
  */
 import { QmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
-import { mirroredDisks, stepNames, type StepName, type StoragePlan } from "../steps/storage-plan.ts";
+import { mergedDisks, mirroredDisks, stepNames, type StepName, type StoragePlan } from "../steps/storage-plan.ts";
+import { removeMirrorFiles } from "../steps/mirrors.ts";
 import { rollBack, runPlan, type RunHooks } from "../runner/run-plan.ts";
 import type { Fact, OperationJournal, StepContext } from "../steps/step.ts";
 
@@ -22,6 +23,11 @@ export interface JournalView {
 export async function reconcileAlive(context: StepContext, hooks: RunHooks, view: JournalView): Promise<void> {
   const { plan, dialect, monitor } = context;
   if (view.fact === "pivot") return await runPlan(context, hooks, "finish-pivot");
+  if (view.fact === "merged") {
+    await dialect.finishCommitBack(monitor, mergedDisks(plan));
+    await removeMirrorFiles(plan);
+    return plan.steps.includes("remove-source") ? await runPlan(context, hooks, "remove-source") : undefined;
+  }
   if (view.fact === "clone") {
     // Held jobs that were asked to end without a pivot do so when they are finalized.
     await dialect.finishPivot(monitor, mirroredDisks(plan));
@@ -64,7 +70,9 @@ async function canGoOn(context: StepContext, step: StepName): Promise<boolean> {
  */
 export async function reconcileDead(plan: StoragePlan, journal: OperationJournal, view: JournalView): Promise<boolean> {
   switch (view.fact) {
+    case "merged":
     case "pivot":
+      if (view.fact === "merged") await removeMirrorFiles(plan);
       if (plan.steps.includes("remove-source"))
         await Promise.all(plan.removeAfterPivot.map((path) => removeFile(path)));
       return true;

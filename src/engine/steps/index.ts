@@ -3,7 +3,15 @@ import { commitBack, finishClone } from "./clone.ts";
 import { copyLayers } from "./copy-layers.ts";
 import { createFiles } from "./create-files.ts";
 import { awaitReady, removeMirrors, startMirrors, stopMirrors } from "./mirrors.ts";
-import { attachBacking, closeSource, decidePivot, finishPivot, preparePivot, removeSource } from "./pivot.ts";
+import {
+  attachBacking,
+  closeSource,
+  decidePivot,
+  finishPivot,
+  mergeOverlays,
+  preparePivot,
+  removeSource,
+} from "./pivot.ts";
 import { prepareImages } from "./prepare-images.ts";
 import type { Step } from "./step.ts";
 import { takeSnapshot } from "./take-snapshot.ts";
@@ -22,6 +30,7 @@ const all: Record<StepName, Step> = {
   "decide-pivot": decidePivot,
   "finish-pivot": finishPivot,
   "close-source": closeSource,
+  "merge-overlays": mergeOverlays,
   "remove-source": removeSource,
   "finish-clone": finishClone,
   "stop-mirrors": stopMirrors,

@@ -1,5 +1,5 @@
 import { removeFile } from "../../image/files.ts";
-import { mirroredDisks } from "./storage-plan.ts";
+import { mirroredDisks, type StoragePlan } from "./storage-plan.ts";
 import type { Step } from "./step.ts";
 
 export const startMirrors: Step = {
@@ -35,9 +35,11 @@ export const stopMirrors: Step = {
 export const removeMirrors: Step = {
   name: "remove-mirrors",
   journalled: true,
-  async act({ plan }) {
-    const mirrors = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
-    const ours = plan.files.filter((file) => !file.existed && mirrors.has(file.path));
-    await Promise.all(ours.map((file) => removeFile(file.path)));
-  },
+  act: ({ plan }) => removeMirrorFiles(plan),
 };
+
+export async function removeMirrorFiles(plan: StoragePlan): Promise<void> {
+  const mirrors = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
+  const ours = plan.files.filter((file) => !file.existed && mirrors.has(file.path));
+  await Promise.all(ours.map((file) => removeFile(file.path)));
+}

@@ -1,7 +1,8 @@
 /** The two phases of the pivot (DESIGN section 2): hold all, decide on disk, let all go on on their mirrors. */
-import { QmError } from "../../base/errors.ts";
+import { QmError, errorText } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
-import { mirroredDisks } from "./storage-plan.ts";
+import { mergedDisks, mirroredDisks } from "./storage-plan.ts";
+import { removeMirrorFiles } from "./mirrors.ts";
 import type { Step } from "./step.ts";
 
 export const attachBacking: Step = {
@@ -51,6 +52,31 @@ export const closeSource: Step = {
   journalled: false,
   act: ({ dialect, monitor, plan }) =>
     dialect.closeSource(monitor, mirroredDisks(plan), Object.values(plan.sourceNodes).flat()),
+};
+
+/**
+ * Merges each mirror into the copied image below it, so that a migration does not lengthen the chain. The domain has moved
+ * already: a merge that fails leaves one layer more, and is recorded, not an error.
+ */
+export const mergeOverlays: Step = {
+  name: "merge-overlays",
+  journalled: false,
+  async act({ dialect, monitor, plan, journal }) {
+    const disks = mergedDisks(plan);
+    let merged = false;
+    const decide = (): void => {
+      journal.establish("merged");
+      merged = true;
+    };
+    try {
+      await dialect.commitBack(monitor, disks, decide, plan.options.prepareTimeoutMs);
+    } catch (error) {
+      if (merged || monitor.state === "closed") throw error;
+      journal.record("not-merged", errorText(error));
+      return;
+    }
+    await removeMirrorFiles(plan);
+  },
 };
 
 export const removeSource: Step = {

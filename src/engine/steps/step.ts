@@ -9,11 +9,20 @@ import type { StepName, StoragePlan } from "./storage-plan.ts";
  * - `snapshot-taken`: the overlays are active.
  * - `mirrored`: every mirror is ready.
  * - `pivot`: the mirrors are the truth (the commit point of a pivot).
+ * - `merged`: the mirrors were merged into their backing images, which are the truth.
  * - `clone`: the mirrors are a finished copy; the source stays the truth.
  * - `mirrors-ended`: there are no mirrors any more; the overlays are the truth.
  * - `commit-back`: the bases are the truth again.
  */
-export const facts = ["snapshot-taken", "mirrored", "pivot", "clone", "mirrors-ended", "commit-back"] as const;
+export const facts = [
+  "snapshot-taken",
+  "mirrored",
+  "pivot",
+  "merged",
+  "clone",
+  "mirrors-ended",
+  "commit-back",
+] as const;
 export type Fact = (typeof facts)[number];
 
 export interface OperationJournal {

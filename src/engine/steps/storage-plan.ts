@@ -18,6 +18,7 @@ export const stepNames = [
   "decide-pivot",
   "finish-pivot",
   "close-source",
+  "merge-overlays",
   "remove-source",
   "finish-clone",
   "stop-mirrors",
@@ -75,6 +76,15 @@ export interface PlanOptions {
 }
 
 export const defaultPrepareTimeoutMs = 2000;
+
+/** After a pivot: the mirrors seen as overlays of their backing images, for merging them. */
+export function mergedDisks(plan: Pick<StoragePlan, "disks">): SnapshotDiskPlan[] {
+  return mirroredDisks(plan).map(({ mirror, ...disk }) => ({
+    ...disk,
+    overlay: { image: mirror.image, node: mirror.node, fileNode: mirror.fileNode },
+    base: mirror.backing[0],
+  }));
+}
 
 export function mirroredDisks(plan: Pick<StoragePlan, "disks">): MirroredDiskPlan[] {
   return plan.disks.filter((disk): disk is MirroredDiskPlan => disk.mirror !== undefined);

@@ -146,7 +146,7 @@ function openBackingChain(monitor: Monitor, disk: MirroredDiskPlan, present: Rea
   return backing
     .flatMap((layer, index) => [
       formatNodeOptions(layer, disk.cache, true, backing[index + 1]?.node ?? null),
-      fileNodeOptions(layer, disk.cache, true),
+      fileNodeOptions(layer, disk.cache),
     ])
     .toReversed()
     .filter((options) => !present.has(options["node-name"]))

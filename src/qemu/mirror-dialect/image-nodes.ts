@@ -6,12 +6,13 @@ import type { CacheMode, ImageNode, SnapshotDiskPlan } from "./dialect.ts";
 import { QmError } from "../../base/errors.ts";
 
 /** Arguments of `blockdev-add` for the protocol node. No `aio`: an inherited io_uring on a mirror's target can crash QEMU. */
-export function fileNodeOptions(image: ImageNode, cache: CacheMode, readOnly: boolean) {
+export function fileNodeOptions(image: ImageNode, cache: CacheMode) {
   return {
     driver: image.image.type === "block" ? ("host_device" as const) : ("file" as const),
     "node-name": image.fileNode,
     filename: image.image.path,
-    "read-only": readOnly,
+    // Opened for writing only while something above it writes: a backing image that is merged into needs that later.
+    "auto-read-only": true,
     discard: cache.discard,
     cache: { direct: cache.direct, "no-flush": cache.noFlush },
   };
@@ -56,7 +57,7 @@ export async function createImages(
   try {
     await allSettledOrFirstError(
       images.flatMap(({ disk, image, backing }) => [
-        monitor.execute("blockdev-add", fileNodeOptions(image, disk.cache, false)),
+        monitor.execute("blockdev-add", fileNodeOptions(image, disk.cache)),
         ...(disk.reuse ? [] : [createImage(monitor, disk, image, backing)]),
       ]),
     );
