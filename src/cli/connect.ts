@@ -60,8 +60,11 @@ async function startDaemon(io: CliIo, paths: DaemonPaths): Promise<void> {
     const child = spawn(
       process.execPath,
       [
-        ...[io.daemonProgram, "--state-dir", paths.stateDir, "--runtime-dir", paths.runtimeDir],
-        ...["--socket", paths.socketPath, "--timeout", String(idleTimeoutS)],
+        io.daemonProgram,
+        `--state-dir=${paths.stateDir}`,
+        `--runtime-dir=${paths.runtimeDir}`,
+        `--socket=${paths.socketPath}`,
+        `--timeout=${idleTimeoutS}`,
       ],
       { detached: true, cwd: "/", env: io.env, stdio: ["ignore", log.descriptor, log.descriptor, "ipc"] },
     );

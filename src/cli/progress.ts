@@ -47,7 +47,7 @@ export function describeProgress(view: OperationView): string {
     totalBytes === 0
       ? undefined
       : `${formatPercent(doneBytes, totalBytes)} (${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}, ${disks})`,
-    view.bytesPerS === undefined ? undefined : `${formatBytes(view.bytesPerS)}/s`,
+    view.bytesPerS === undefined || view.state !== "running" ? undefined : `${formatBytes(view.bytesPerS)}/s`,
     view.secondsLeft === undefined || view.state !== "running" ? undefined : `${formatDuration(view.secondsLeft)} left`,
   ].filter((part) => part !== undefined);
   return makeSafe(parts.length === 0 ? view.step : `${view.step}: ${parts.join(", ")}`);

@@ -54,7 +54,7 @@ export async function runDaemon(config: DaemonConfig, compose: Compose, logger: 
     });
     cleanup.defer(() => idleness.stop());
   }
-  logger.info({ version, socket: config.socketPath, stateDir: config.stateDir, pid: process.pid }, "ready");
+  logger.info({ version, socket: config.socketPath, stateDir: config.stateDir }, "ready");
   return { stop, stopped };
 }
 

@@ -1,5 +1,5 @@
 /** The daemon's HTTP API: see docs/reference/http.md. */
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { errorRegistry } from "../base/error-registry.ts";
 import { QmError } from "../base/errors.ts";
 import type { Facade } from "../service/facade.ts";
@@ -24,7 +24,7 @@ const maxParamLength = 4096;
 export function buildServer({ facade, logger, version }: ServerOptions): FastifyInstance {
   const server = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     bodyLimit: bodyLimitBytes,
     routerOptions: { maxParamLength },

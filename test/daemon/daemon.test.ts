@@ -33,6 +33,11 @@ function startProcess(config: DaemonConfig, env: NodeJS.ProcessEnv = {}): ChildP
   return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], env: { ...process.env, ...env } });
 }
 
+async function readLog({ stderr }: ChildProcess): Promise<string> {
+  assert.ok(stderr);
+  return text(stderr);
+}
+
 const fakeCompose = async () => ({ facade: new FakeFacade(), close: async () => {} });
 const openClient = (config: DaemonConfig) => openUnixTransport(config.socketPath);
 
@@ -77,7 +82,7 @@ test("a live socket of another state directory is not taken over, and a file in 
 test("SIGTERM ends the streams, closes the facade and exits with 0", async () => {
   await using t = await makeConfig();
   const daemon = startProcess(t.config);
-  const log = text(daemon.stderr ?? []);
+  const log = readLog(daemon);
   await once(daemon, "message");
   const transport = openClient(t.config);
   const events = new QmirrorClient(transport.send).watchEvents();
@@ -93,11 +98,7 @@ test("SIGTERM ends the streams, closes the facade and exits with 0", async () =>
 test("a failed start reports its error, exits with its code and frees the lock", async () => {
   await using t = await makeConfig();
   const daemon = startProcess(t.config, { FAKE_COMPOSE_ERROR: "disk full" });
-  const [[report], [code], log] = await Promise.all([
-    once(daemon, "message"),
-    once(daemon, "exit"),
-    text(daemon.stderr ?? []),
-  ]);
+  const [[report], [code], log] = await Promise.all([once(daemon, "message"), once(daemon, "exit"), readLog(daemon)]);
   assert.partialDeepStrictEqual(report, { error: { code: "QM_JOURNAL", fields: { reason: "disk full" } } });
   assert.equal(code, 1);
   assert.match(log, /^error: state file \/state: disk full$/m);

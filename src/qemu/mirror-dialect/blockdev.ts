@@ -18,6 +18,7 @@ import {
   holdJobs,
   holdJobsForClone,
   mirrorJobs,
+  stopJobs,
 } from "./mirror-jobs.ts";
 import { observeDisks } from "./observe.ts";
 
@@ -63,7 +64,7 @@ export const blockdevDialect: MirrorDialect = {
   awaitReady: awaitMirrorsReady,
 
   async stopMirrors(monitor, disks) {
-    await cancelJobs(monitor, mirrorJobs(disks));
+    await stopJobs(monitor, mirrorJobs(disks));
     await closeNodes(monitor, disks.flatMap(mirrorNodes));
   },
 
@@ -104,8 +105,13 @@ export const blockdevDialect: MirrorDialect = {
   async commitBack(monitor, disks, decide, timeoutMs) {
     const jobs = commitJobs(disks);
     await startCommits(monitor, disks, jobs);
-    await holdJobs(monitor, jobs, timeoutMs);
-    decide();
+    try {
+      await holdJobs(monitor, jobs, timeoutMs);
+      decide();
+    } catch (error) {
+      await cancelJobs(monitor, jobs);
+      throw error;
+    }
     await finishCommits(monitor, disks);
   },
 

@@ -18,6 +18,7 @@ import {
   holdJobs,
   holdJobsForClone,
   mirrorJobs,
+  stopJobs,
 } from "./mirror-jobs.ts";
 import { observeDisks } from "./observe.ts";
 
@@ -55,7 +56,7 @@ export function createDriveDialect(createImage: ImageCreator): MirrorDialect {
     awaitReady: awaitMirrorsReady,
 
     async stopMirrors(monitor, disks) {
-      await cancelJobs(monitor, mirrorJobs(disks));
+      await stopJobs(monitor, mirrorJobs(disks));
     },
 
     // QEMU opens what the mirror's header names when the job ends.

@@ -1,6 +1,6 @@
 /** What the dialects with block jobs share: the two phases of the pivot, the clone and the abort. */
 import { QmError, errorText, isQmError } from "../../base/errors.ts";
-import { watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
+import { queryJobs, watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
 import type { Monitor } from "../monitor.ts";
 import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
 import type { JobFailure, MirroredDiskPlan } from "./dialect.ts";
@@ -57,6 +57,45 @@ async function moveJobs(
   } finally {
     watch.close();
   }
+}
+
+/** How long mirrors may take to drain before they are cancelled by force. */
+const drainTimeoutMs = 2000;
+
+/**
+ * Ends mirrors with the guest on its source, whatever state they are in; they are gone afterwards. Idempotent.
+ *
+ * A ready mirror is ended softly: it drains, and is finalized without a pivot. Cancelling it by force while the guest writes
+ * corrupts the heap of QEMU 7.2 now and then and kills the guest with it (docs/internals/qemu-defects.md). Never call it for jobs that
+ * were asked to complete: a drained job would pivot when it is finalized. `cancelJobs` is for those.
+ */
+export async function stopJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<void> {
+  const seen = await queryJobs(monitor);
+  const ready = jobs.filter(({ id }) => seen.some((job) => job.id === id && job.status === "ready"));
+  const watch = watchJobs(monitor, ready);
+  try {
+    await watch.refresh();
+    await allSettledOrFirstError(
+      ready.map(({ id }) => ignoreRefusal(monitor.execute("block-job-cancel", { device: id }))),
+    );
+    if (ready.length > 0) {
+      await watch
+        .until(["pending", "concluded", "null", "absent"], { what: "draining the mirrors", timeoutMs: drainTimeoutMs })
+        .catch(ignoreTimeout);
+    }
+    const pending = ready.filter(({ id }) => watch.states.get(id) === "pending");
+    await allSettledOrFirstError(pending.map(({ id }) => ignoreRefusal(monitor.execute("job-finalize", { id }))));
+    if (pending.length === ready.length) {
+      await watch.until(["concluded", "null", "absent"], { what: "ending the mirrors" });
+    }
+  } finally {
+    watch.close();
+  }
+  await cancelJobs(monitor, jobs);
+}
+
+function ignoreTimeout(error: unknown): void {
+  if (!isQmError(error, "QM_TIMEOUT")) throw error;
 }
 
 /** Forced: the guest goes on on its source whatever state the job was in. The jobs are gone afterwards. Idempotent. */
