@@ -7,7 +7,7 @@ import type { ImageChain } from "../model/image.ts";
 import { buildCommandLine } from "../qemu/command-line.ts";
 import { identifyByPidFile, readStartTime, type QemuIdentity } from "../qemu/identity.ts";
 import { connectMonitor } from "../qemu/monitor.ts";
-import { findAgain, stopQemu } from "../qemu/process.ts";
+import { findAgainPatiently, stopQemu } from "../qemu/process.ts";
 import { findSocketOwner } from "../qemu/socket-owner.ts";
 import { startQemu } from "../qemu/start.ts";
 import { describeForeignQemu } from "./adopt.ts";
@@ -134,13 +134,13 @@ export class DomainLifecycle {
     await monitor.close();
   }
 
-  /** Connects again to what ran when the last daemon ended. Domains whose QEMU is gone keep their `run` until operations are settled. */
+  /** Connects again to what ran when the last daemon ended, however long its QEMU takes to answer. Domains whose QEMU is gone keep their `run` until operations are settled. */
   async reconnect(entry: DomainEntry): Promise<"connected" | "gone"> {
     const { run } = entry;
     if (run === undefined) return "gone";
     const identity = run.identity ?? (await this.#identifyStarted(entry));
     if (identity === undefined) return "gone";
-    const monitor = await findAgain(identity);
+    const monitor = await findAgainPatiently(identity, this.#deps.closing);
     if (monitor === "dead") return "gone";
     await this.#deps.watch.follow(entry, monitor);
     return "connected";

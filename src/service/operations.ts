@@ -226,7 +226,9 @@ export class Operations {
       },
       record: (kind, data) => store.operations.record(running.id, kind, data),
       has: (kind, data) =>
-        store.operations.records(running.id).some((record) => record.kind === kind && record.data === data),
+        store.operations
+          .records(running.id)
+          .some((record) => record.kind === kind && (data === undefined || record.data === data)),
     };
   }
 }

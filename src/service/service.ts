@@ -1,4 +1,5 @@
 /** The use cases of qmirror, over one state file. See {@link Facade} for what each promises. */
+import { setTimeout as delay } from "node:timers/promises";
 import type {
   CloneBody,
   DiskView,
@@ -30,6 +31,9 @@ import type { RunningOperation } from "./running-operation.ts";
 import { Snapshots } from "./snapshots.ts";
 import { startMove } from "./storage-moves.ts";
 import { documentOf, viewDisk, viewDomain, viewSnapshot } from "./views.ts";
+
+/** How long the start waits for QEMUs that do not answer. */
+const recoveryWaitMs = 5000;
 
 export interface ServiceOptions {
   readonly store: Store;
@@ -66,27 +70,30 @@ export class Service implements Facade {
   /** Finds running domains again and settles or goes on with their operations, before anyone can ask for anything. */
   static async open(options: ServiceOptions): Promise<Service> {
     const service = new Service(options);
-    await Promise.all(service.#deps.registry.list().map((entry) => service.#recover(entry)));
+    const recovered = Promise.all(service.#deps.registry.list().map((entry) => service.#recover(entry)));
+    // One QEMU that hangs must not keep the others waiting: its domain stays busy until it answers or ends.
+    await Promise.race([recovered, delay(recoveryWaitMs, undefined, { ref: false })]);
     return service;
   }
 
   async #recover(entry: DomainEntry): Promise<void> {
     const { operations, watch, logger } = this.#deps;
     try {
+      entry.busy = { what: "its QEMU is being found again" };
       const found = await this.#lifecycle.reconnect(entry);
+      delete entry.busy;
       await operations.recover(entry);
       if (found === "gone") await watch.markEnded(entry, "QEMU ended while qmirrord did not run");
       else await watch.refreshMirrors(entry);
     } catch (error) {
-      // It lives but does not answer: nothing is concluded from that, and the other domains are served.
-      logger.error({ domain: entry.name, error }, "domain could not be recovered");
+      if (!this.#deps.closing.aborted) logger.error({ domain: entry.name, error }, "domain could not be recovered");
     }
   }
 
   /** Lets go of everything; QEMUs run on, operations under way are found again by the next `open`. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#deps.registry.list().map((entry) => entry.monitor?.close()));
+    await Promise.all(this.#deps.registry.list().map(async (entry) => await entry.monitor?.close()));
     this.#options.store.close();
   }
 

@@ -37,11 +37,12 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
   if (view.fact === "commit-back") {
     await dialect.finishCommitBack(monitor, plan.disks);
     await removeNewFiles(plan, isUnneeded(plan, context.journal));
-    if (plan.steps.includes("commit-back")) return;
+    if (context.journal.has("fact", "clone")) return;
     throw interrupted(plan, "it was being undone, and is");
   }
   if (plan.steps[0] === "stop-mirrors") return await runPlan(context, hooks, "stop-mirrors");
-  if (view.step !== "begin" && (await canGoOn(context, view.step))) return await runPlan(context, hooks, view.step);
+  if (view.step !== "begin" && !context.journal.has("rollback") && (await canGoOn(context, view.step)))
+    return await runPlan(context, hooks, view.step);
   if (view.step !== "begin") {
     const rollback = await rollBack(context, hooks, view.step);
     if (rollback !== undefined) throw interrupted(plan, `undoing it stopped: ${rollback.message}`);
@@ -80,7 +81,7 @@ export async function reconcileDead(plan: StoragePlan, journal: OperationJournal
       return true;
     case "commit-back":
       await removeNewFiles(plan, isUnneeded(plan, journal));
-      return plan.steps.includes("commit-back");
+      return journal.has("fact", "clone");
     case "snapshot-taken":
     case "mirrored":
     case "mirrors-ended":

@@ -41,6 +41,8 @@ export async function runPlan(context: StepContext, hooks: RunHooks, from: StepN
  */
 export async function rollBack(context: StepContext, hooks: RunHooks, from: StepName): Promise<Error | undefined> {
   const { steps } = context.plan;
+  // A rollback that is interrupted has to go on as one: what it has undone must not be taken for done.
+  if (!context.journal.has("rollback")) context.journal.record("rollback", from);
   const shielded = { ...context, signal: new AbortController().signal };
   for (const name of steps.slice(0, steps.indexOf(from) + 1).toReversed()) {
     try {

@@ -30,7 +30,8 @@ export interface OperationJournal {
   establish(fact: Fact, left?: readonly string[]): void;
   /** Durable when it returns. */
   record(kind: string, data: unknown): void;
-  has(kind: string, data: unknown): boolean;
+  /** Whether such a record is there; of any data when that is left out. */
+  has(kind: string, data?: unknown): boolean;
 }
 
 export interface StepContext {
