@@ -101,7 +101,11 @@ async function shareBlocks({ from, to, signal }: CopyLayerOptions): Promise<bool
 async function withTarget(to: ImageRef, use: (file: FileHandle) => Promise<void>): Promise<void> {
   try {
     const file = await open(to.path, "r+");
-    await use(file).finally(() => file.close());
+    try {
+      await use(file);
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     throw new QmError("QM_IO", { what: "writing", path: to.path, reason: errorText(error) }, { cause: error });
   }

@@ -29,7 +29,8 @@ export interface OperationRecord {
 }
 
 export interface OperationTable {
-  begin(row: Pick<OperationRow, "id" | "domain" | "kind" | "plan">): void;
+  /** Intent: the plan, and its first step. */
+  begin(row: Pick<OperationRow, "id" | "domain" | "kind" | "step" | "plan">): void;
   /** Intent: this step is about to act. */
   enterStep(id: string, step: string): void;
   record(id: string, kind: string, data?: unknown): void;
@@ -44,7 +45,7 @@ export interface OperationTable {
 
 export function createOperationTable(db: DatabaseSync): OperationTable {
   const begin = db.prepare(
-    "INSERT INTO operation (id, domain, kind, state, step, plan, started_at) VALUES (?, ?, ?, 'running', 'begin', ?, ?)",
+    "INSERT INTO operation (id, domain, kind, state, step, plan, started_at) VALUES (?, ?, ?, 'running', ?, ?, ?)",
   );
   const setStep = db.prepare("UPDATE operation SET step = ? WHERE id = ?");
   const insertRecord = db.prepare(
@@ -62,7 +63,7 @@ export function createOperationTable(db: DatabaseSync): OperationTable {
   const record = (id: string, kind: string, data: unknown): void =>
     void insertRecord.run(id, now(), kind, JSON.stringify(data ?? null));
   return {
-    begin: (row) => void begin.run(row.id, row.domain, row.kind, JSON.stringify(row.plan), now()),
+    begin: (row) => void begin.run(row.id, row.domain, row.kind, row.step, JSON.stringify(row.plan), now()),
     enterStep: (id, step) => void setStep.run(step, id),
     record,
     decide: (id, decision) => void decide.run(decision, id),

@@ -47,14 +47,13 @@ export class Operations {
     assertNotBusy(entry);
     requireMonitor(entry);
     const { store, events } = this.#deps;
+    const [first] = plan.steps;
     store.atomically(() => {
-      store.operations.begin({ id: plan.id, domain: entry.uuid, kind, plan });
+      store.operations.begin({ id: plan.id, domain: entry.uuid, kind, step: first, plan });
       events.append(entry.name, "operation", { operation: plan.id, kind, state: "running" });
     });
     const running = this.#admit(entry, kind, plan);
-    void this.#carryOut(entry, running, plan, (context, hooks) =>
-      runPlan(context, hooks, plan.steps[0] ?? "create-files"),
-    );
+    void this.#carryOut(entry, running, plan, (context, hooks) => runPlan(context, hooks, first));
     return running;
   }
 
@@ -112,7 +111,7 @@ export class Operations {
   ): Promise<void> {
     const monitor = requireMonitor(entry);
     try {
-      await work(this.#context(entry, running, plan), this.#hooks(running));
+      await work(this.#context(entry, running, plan), this.#hooks(running, plan));
       this.#end(entry, running, "succeeded");
     } catch (error) {
       if (this.#deps.closing.aborted) return;
@@ -189,10 +188,12 @@ export class Operations {
     };
   }
 
-  #hooks(running: RunningOperation): RunHooks {
+  #hooks(running: RunningOperation, plan: StoragePlan): RunHooks {
     return {
       enterStep: (step) => {
-        if (step.journalled) this.#deps.store.operations.enterStep(running.id, step.name);
+        // The first step's intent is the journalled plan itself.
+        if (step.journalled && step.name !== plan.steps[0])
+          this.#deps.store.operations.enterStep(running.id, step.name);
         running.enterStep(step.name);
       },
       fault: this.#deps.fault,

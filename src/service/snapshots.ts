@@ -1,5 +1,7 @@
 /** Taking snapshots, mirrored or not, and ending their mirrors. */
 import { randomBytes } from "node:crypto";
+import { realpath } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import type { SnapshotCreateBody } from "../api-types/index.ts";
 import { QmError } from "../base/errors.ts";
 import { planAbort, planPivot, planSnapshot } from "../engine/plans/plan-snapshot.ts";
@@ -46,13 +48,15 @@ export class Snapshots {
     requireMonitor(entry);
     assertNotBusy(entry);
     assertNotMirrored(registry, entry, "another snapshot");
-    const definition = await liveDefinition(entry, undefined);
     const options = { now: Date.now(), reuseExternal: body.reuseExternal === true };
-    const aligned = alignSnapshot(definition, readRequest(body), options);
+    const request = readRequest(body);
+    const name = request.name ?? String(Math.floor(options.now / 1000));
+    // Before the files, whose names are made of it.
     const existing = registry.snapshots(entry);
-    if (existing.some((snapshot) => snapshot.name === aligned.name)) {
-      throw new QmError("QM_SNAPSHOT_EXISTS", { domain: entry.name, snapshot: aligned.name });
+    if (existing.some((snapshot) => snapshot.name === name)) {
+      throw new QmError("QM_SNAPSHOT_EXISTS", { domain: entry.name, snapshot: name });
     }
+    const aligned = alignSnapshot(await liveDefinition(entry, undefined), { ...request, name }, options);
     return { aligned, document: describeAligned(entry, aligned, existing) };
   }
 
@@ -91,11 +95,11 @@ export class Snapshots {
 
   async pivot(entry: DomainEntry, snapshot: SnapshotEntry): Promise<RunningOperation> {
     const mirrors = requireMirrors(entry, snapshot);
-    assertNotBusy(entry);
     for (const [disk, { state, reason }] of Object.entries(mirrors.states)) {
       if (state === "starting") throw new QmError("QM_MIRROR_NOT_READY", { disk, state });
       if (state !== "ready") throw new QmError("QM_MIRROR_BROKEN", { disk, reason: reason ?? state });
     }
+    assertNotBusy(entry);
     requireMonitor(entry);
     const plan = await withReadBacking(planPivot(mirrors.plan, newOperationId()));
     return this.#deps.operations.start(entry, "pivot", plan);
@@ -161,13 +165,18 @@ function requireMirrors(entry: DomainEntry, snapshot: SnapshotEntry): NonNullabl
   return snapshot.mirrors;
 }
 
-/** Returns the paths that exist already: reused images, empty files, block devices. */
+/** Returns the paths that exist already: reused images, empty files, block devices. No two may be one file by two names. */
 async function checkTargets(disks: readonly AlignedDisk[], reuseExternal: boolean): Promise<Set<string>> {
   const existing = new Set<string>();
+  const users = new Map<string, string>();
   for (const { target, overlay, mirror } of disks) {
-    for (const image of mirror === undefined ? [overlay] : [overlay, mirror]) {
-      const state = await assertUsableTarget(target, image.path, { reuseExternal });
-      if (state !== "missing") existing.add(image.path);
+    for (const { path } of mirror === undefined ? [overlay] : [overlay, mirror]) {
+      const state = await assertUsableTarget(target, path, { reuseExternal });
+      if (state !== "missing") existing.add(path);
+      const real = state === "missing" ? join(await realpath(dirname(path)), basename(path)) : await realpath(path);
+      const user = users.get(real);
+      if (user !== undefined) throw new QmError("QM_SAME_FILE", { disk: target, path, user });
+      users.set(real, `disk '${target}' as ${path}`);
     }
   }
   return existing;

@@ -51,7 +51,7 @@ export function applyToSnapshot(
     domain: entry.uuid,
     name: plan.snapshot.name,
     current: before?.current ?? true,
-    document: describeSnapshot(entry, plan, fact, left, parent),
+    document: describeSnapshot(entry, plan, fact, left, { parent, before: before?.document }),
     ...(mirrors === undefined ? {} : { mirrors }),
   };
 }
@@ -61,8 +61,9 @@ function describeSnapshot(
   plan: StoragePlan,
   fact: Fact,
   left: readonly string[],
-  parent: string | undefined,
+  known: { readonly parent: string | undefined; readonly before: Snapshot | undefined },
 ): Snapshot {
+  const { parent, before } = known;
   const external = plan.disks.map((disk) => {
     const pivoted = trueImage(disk, fact, left) === disk.mirror?.image;
     const base = pivoted ? disk.mirror?.backing[0].image : undefined;
@@ -82,7 +83,12 @@ function describeSnapshot(
     state: "disk-snapshot",
     domainUuid: entry.uuid,
     domainName: entry.name,
-    disks: [...external, ...others.map(({ target }) => ({ target, snapshot: "no" as const }))],
+    disks: [
+      ...external,
+      ...others.map(
+        ({ target }) => before?.disks.find((disk) => disk.target === target) ?? { target, snapshot: "no" as const },
+      ),
+    ],
   };
 }
 
@@ -103,9 +109,19 @@ function mirrorsAfter(
       target,
       { state: "broken" as const, reason: "QEMU refused to finish the pivot" },
     ]);
-    return { plan: before?.plan ?? plan, states: Object.fromEntries(states) };
+    return { plan: restrictPlan(before?.plan ?? plan, left), states: Object.fromEntries(states) };
   }
   return undefined;
+}
+
+/** The part of a plan that is about these disks: ending their mirrors must not touch images that other disks have moved to. */
+function restrictPlan(plan: StoragePlan, targets: readonly string[]): StoragePlan {
+  return {
+    ...plan,
+    disks: plan.disks.filter(({ target }) => targets.includes(target)),
+    files: plan.files.filter(({ disk }) => targets.includes(disk)),
+    copies: plan.copies.filter(({ disk }) => targets.includes(disk)),
+  };
 }
 
 /** Older snapshots name layers that a pivot has moved with the rest: they follow. Returns those that change. */

@@ -61,8 +61,8 @@ export function planMove(input: MoveInput): StoragePlan {
   };
 }
 
-function moveSteps(input: MoveInput): StepName[] {
-  const copied: StepName[] = [
+function moveSteps(input: MoveInput): StoragePlan["steps"] {
+  const copied: StoragePlan["steps"] = [
     "create-files",
     "prepare-images",
     "take-snapshot",
@@ -71,9 +71,9 @@ function moveSteps(input: MoveInput): StepName[] {
     "copy-layers",
     ...(input.verify ? (["verify-copies"] as const) : []),
   ];
-  if (input.kind === "clone") return [...copied, "finish-clone", "commit-back"];
   // Only QEMUs with named nodes can be told which layer to merge into which.
-  const merges: StepName[] = input.dialect === "blockdev" ? ["merge-overlays"] : [];
+  const merging = (step: StepName): StepName[] => (input.dialect === "blockdev" ? [step] : []);
+  if (input.kind === "clone") return [...copied, "finish-clone", ...merging("commit-back")];
   const removes: StepName[] = input.keepSource ? [] : ["remove-source"];
   return [
     ...copied,
@@ -82,7 +82,7 @@ function moveSteps(input: MoveInput): StepName[] {
     "decide-pivot",
     "finish-pivot",
     "close-source",
-    ...merges,
+    ...merging("merge-overlays"),
     ...removes,
   ];
 }

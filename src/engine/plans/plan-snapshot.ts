@@ -27,18 +27,9 @@ export function planSnapshot(input: PlanInput): StoragePlan {
 
 /** Ends the mirrors that `made` started with the guest on them. Its disks and names stay; the operation is another. */
 export function planPivot(made: StoragePlan, id: string): StoragePlan {
+  const switching = ["prepare-pivot", "decide-pivot", "finish-pivot", "close-source"] as const;
   const attach = mirroredDisks(made).some((disk) => !disk.mirror.sharesBase);
-  return {
-    ...made,
-    id,
-    steps: [
-      ...(attach ? (["attach-backing"] as const) : []),
-      "prepare-pivot",
-      "decide-pivot",
-      "finish-pivot",
-      "close-source",
-    ],
-  };
+  return { ...made, id, steps: attach ? ["attach-backing", ...switching] : switching };
 }
 
 /** Ends the mirrors with the guest on its source, and deletes what qmirror made for them. */

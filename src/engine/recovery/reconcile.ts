@@ -4,14 +4,25 @@
  */
 import { QmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
-import { mergedDisks, mirroredDisks, stepNames, type StepName, type StoragePlan } from "../steps/storage-plan.ts";
-import { removeMirrorFiles } from "../steps/mirrors.ts";
+import {
+  mergedDisks,
+  mirroredDisks,
+  mirrorPaths,
+  newPaths,
+  overlayPaths,
+  stepNames,
+  type StepName,
+  type StoragePlan,
+} from "../steps/storage-plan.ts";
+import { removeCopies } from "../steps/copy-layers.ts";
+import { stepByName } from "../steps/index.ts";
+import { removeOwnFiles } from "../steps/own-files.ts";
 import { rollBack, runPlan, type RunHooks } from "../runner/run-plan.ts";
-import type { Fact, OperationJournal, StepContext } from "../steps/step.ts";
+import { facts, type Fact, type OperationJournal, type StepContext } from "../steps/step.ts";
 
 export interface JournalView {
-  /** The last step whose intent is on disk; `begin` before the first. */
-  readonly step: StepName | "begin";
+  /** The last step whose intent is on disk. Steps after it that are not journalled may have been begun too. */
+  readonly step: StepName;
   /** The last fact that was established. */
   readonly fact?: Fact;
 }
@@ -25,7 +36,7 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
   if (view.fact === "pivot") return await runPlan(context, hooks, "finish-pivot");
   if (view.fact === "merged") {
     await dialect.finishCommitBack(monitor, mergedDisks(plan));
-    await removeMirrorFiles(plan);
+    await removeOwnFiles(context.journal, mirrorPaths(plan));
     return plan.steps.includes("remove-source") ? await runPlan(context, hooks, "remove-source") : undefined;
   }
   if (view.fact === "clone") {
@@ -36,17 +47,15 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
   }
   if (view.fact === "commit-back") {
     await dialect.finishCommitBack(monitor, plan.disks);
-    await removeNewFiles(plan, isUnneeded(plan, context.journal));
+    await removeUnneeded(plan, context.journal);
     if (context.journal.has("fact", "clone")) return;
     throw interrupted(plan, "it was being undone, and is");
   }
   if (plan.steps[0] === "stop-mirrors") return await runPlan(context, hooks, "stop-mirrors");
-  if (view.step !== "begin" && !context.journal.has("rollback") && (await canGoOn(context, view.step)))
+  if (!context.journal.has("rollback") && (await canGoOn(context, view.step)))
     return await runPlan(context, hooks, view.step);
-  if (view.step !== "begin") {
-    const rollback = await rollBack(context, hooks, view.step);
-    if (rollback !== undefined) throw interrupted(plan, `undoing it stopped: ${rollback.message}`);
-  }
+  const rollback = await rollBack(context, hooks, lastPossibleStep(plan, view.step));
+  if (rollback !== undefined) throw interrupted(plan, `undoing it stopped: ${rollback.message}`);
   throw interrupted(plan, "qmirrord ended while it was under way; it was undone");
 }
 
@@ -57,6 +66,13 @@ const resumable: ReadonlySet<StepName> = new Set([
   "prepare-pivot",
   "finish-clone",
 ]);
+
+/** The furthest that the operation can have come with `step` as its last record. */
+function lastPossibleStep(plan: StoragePlan, step: StepName): StepName {
+  const after = plan.steps.slice(plan.steps.indexOf(step) + 1);
+  const next = after.findIndex((name) => stepByName(name).journalled);
+  return after.slice(0, next === -1 ? after.length : next).at(-1) ?? step;
+}
 
 /** Past the snapshot and the mirrors' start, with every mirror in step with its source. */
 async function canGoOn(context: StepContext, step: StepName): Promise<boolean> {
@@ -73,14 +89,14 @@ export async function reconcileDead(plan: StoragePlan, journal: OperationJournal
   switch (view.fact) {
     case "merged":
     case "pivot":
-      if (view.fact === "merged") await removeMirrorFiles(plan);
+      if (view.fact === "merged") await removeOwnFiles(journal, mirrorPaths(plan));
       if (plan.steps.includes("remove-source"))
         await Promise.all(plan.removeAfterPivot.map((path) => removeFile(path)));
       return true;
     case "clone":
       return true;
     case "commit-back":
-      await removeNewFiles(plan, isUnneeded(plan, journal));
+      await removeUnneeded(plan, journal);
       return journal.has("fact", "clone");
     case "snapshot-taken":
     case "mirrored":
@@ -94,11 +110,7 @@ export async function reconcileDead(plan: StoragePlan, journal: OperationJournal
   }
 }
 
-async function reconcileBeforeFacts(
-  plan: StoragePlan,
-  journal: OperationJournal,
-  step: JournalView["step"],
-): Promise<boolean> {
+async function reconcileBeforeFacts(plan: StoragePlan, journal: OperationJournal, step: StepName): Promise<boolean> {
   const takes = plan.steps.includes("take-snapshot");
   if (takes && step === "take-snapshot") {
     // Unknown whether it was taken: an overlay that never became active is empty and shows its base, so it is true either way.
@@ -107,7 +119,7 @@ async function reconcileBeforeFacts(
     return false;
   }
   if (takes) {
-    await removeNewFiles(plan, () => true);
+    await removeOwnFiles(journal, newPaths(plan));
     return false;
   }
   await dropMirrors(plan, journal);
@@ -116,33 +128,28 @@ async function reconcileBeforeFacts(
 
 /** The mirrors and the copies below them are of no use without QEMU: the source has every write. */
 async function dropMirrors(plan: StoragePlan, journal: OperationJournal): Promise<void> {
-  const mirrors = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
   journal.establish("mirrors-ended");
-  await removeNewFiles(plan, (path) => mirrors.has(path));
-  const begun = plan.copies.filter((copy) => journal.has("copying", copy.to.path));
-  await Promise.all(begun.map((copy) => removeFile(copy.to.path)));
+  await removeOwnFiles(journal, mirrorPaths(plan));
+  await removeCopies(plan, journal);
 }
 
 /** Once the bases are the truth again, overlays are of no use, and mirrors only where they are a finished clone. */
-function isUnneeded(plan: StoragePlan, journal: OperationJournal): (path: string) => boolean {
-  if (!journal.has("fact", "clone")) return () => true;
-  const overlays = new Set(plan.disks.map((disk) => disk.overlay.image.path));
-  return (path) => overlays.has(path);
-}
-
-async function removeNewFiles(plan: StoragePlan, which: (path: string) => boolean): Promise<void> {
-  await Promise.all(
-    plan.files.filter((file) => !file.existed && which(file.path)).map((file) => removeFile(file.path)),
-  );
+async function removeUnneeded(plan: StoragePlan, journal: OperationJournal): Promise<void> {
+  await removeOwnFiles(journal, journal.has("fact", "clone") ? overlayPaths(plan) : newPaths(plan));
 }
 
 function interrupted(plan: StoragePlan, reason: string): QmError {
   return new QmError("QM_INTERRUPTED", { operation: plan.id, reason });
 }
 
-/** Reads a journal's row: steps and facts of the plan, or damage. */
-export function readView(row: { step: string; decision?: string | undefined }): JournalView {
+/** Reads a journal's row. Throws `QM_INTERNAL` for a step that this qmirror does not know: nothing is guessed then. */
+export function readView(row: { id: string; step: string; decision?: string | undefined }): JournalView {
   const step = stepNames.find((name) => name === row.step);
-  const fact = row.decision as Fact | undefined;
-  return { step: step ?? "begin", ...(fact === undefined ? {} : { fact }) };
+  const fact = facts.find((known) => known === row.decision);
+  if (step === undefined || (row.decision !== undefined && fact === undefined)) {
+    throw new QmError("QM_INTERNAL", {
+      reason: `operation ${row.id} is at the unknown step '${row.step}' (${row.decision ?? "nothing decided"})`,
+    });
+  }
+  return { step, ...(fact === undefined ? {} : { fact }) };
 }

@@ -1,5 +1,5 @@
-import { removeFile } from "../../image/files.ts";
-import { mirroredDisks } from "./storage-plan.ts";
+import { removeOwnFiles } from "./own-files.ts";
+import { mirroredDisks, overlayPaths } from "./storage-plan.ts";
 import type { Step } from "./step.ts";
 
 /** Ends all mirrors at one instant; what they hold then is the copy. The guest never leaves its source. */
@@ -21,8 +21,6 @@ export const commitBack: Step = {
       () => journal.establish("commit-back"),
       plan.options.prepareTimeoutMs,
     );
-    const overlays = new Set(plan.disks.map((disk) => disk.overlay.image.path));
-    const ours = plan.files.filter((file) => !file.existed && overlays.has(file.path));
-    await Promise.all(ours.map((file) => removeFile(file.path)));
+    await removeOwnFiles(journal, overlayPaths(plan));
   },
 };

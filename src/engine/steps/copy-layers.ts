@@ -1,9 +1,9 @@
 import { copyLayer, flattenChain } from "../../image/copy.ts";
 import { setBacking } from "../../image/create.ts";
 import { removeFile } from "../../image/files.ts";
-import { createLike } from "./create-like.ts";
-import type { LayerCopy } from "./storage-plan.ts";
-import type { Step, StepContext } from "./step.ts";
+import { createOwnFile, removeOwnFiles } from "./own-files.ts";
+import type { LayerCopy, StoragePlan } from "./storage-plan.ts";
+import type { OperationJournal, Step, StepContext } from "./step.ts";
 
 /** Copies run at once: two keep a disk busy without taking the host from its guests. */
 const copiesAtOnce = 2;
@@ -32,10 +32,14 @@ export const copyLayers: Step = {
     if (first !== undefined) throw failed.signal.aborted ? failed.signal.reason : first.reason;
   },
   async undo({ plan, journal }) {
-    const begun = plan.copies.filter((copy) => journal.has("copying", copy.to.path));
-    await Promise.all(begun.map((copy) => removeFile(copy.to.path)));
+    await removeCopies(plan, journal);
   },
 };
+
+export async function removeCopies(plan: StoragePlan, journal: OperationJournal): Promise<void> {
+  const begun = plan.copies.map((copy) => copy.to.path).filter((path) => journal.has("copying", path));
+  await removeOwnFiles(journal, begun);
+}
 
 async function copyOne(context: StepContext, copy: LayerCopy, progress: Progress): Promise<void> {
   const limit = context.bytesPerS();
@@ -49,7 +53,7 @@ async function copyOne(context: StepContext, copy: LayerCopy, progress: Progress
   };
   if (context.journal.has("copying", copy.to.path)) await removeFile(copy.to.path);
   else context.journal.record("copying", copy.to.path);
-  await createLike({ disk: copy.disk, path: copy.to.path, like: copy.from.path });
+  await createOwnFile(context.journal, { disk: copy.disk, path: copy.to.path, like: copy.from.path });
   if (copy.flatten !== undefined) await flattenChain({ ...options, chain: copy.flatten, to: copy.to });
   else {
     await copyLayer({ ...options, from: copy.from, to: copy.to });

@@ -1,19 +1,26 @@
 import { dirname } from "node:path";
-import { removeFile, syncDirectory } from "../../image/files.ts";
-import { createLike } from "./create-like.ts";
+import { syncDirectory } from "../../image/files.ts";
+import { createOwnFile, removeOwnFiles } from "./own-files.ts";
 import type { Step } from "./step.ts";
+import { newPaths } from "./storage-plan.ts";
 
-/** Makes the empty files of overlays and mirrors, readable and writable for whom the base is. Their names are durable then. */
+/** Makes the empty files of overlays and mirrors. Their names are durable then. */
 export const createFiles: Step = {
   name: "create-files",
   journalled: true,
-  async act({ plan }) {
+  async act({ plan, journal }) {
     const files = plan.files.filter((file) => !file.existed);
-    await Promise.all(files.map((file) => createLike(file)));
+    await settle(files.map((file) => createOwnFile(journal, file)));
     const directories = new Set(files.map((file) => dirname(file.path)));
-    await Promise.all([...directories].map((directory) => syncDirectory(directory)));
+    await settle([...directories].map((directory) => syncDirectory(directory)));
   },
-  async undo({ plan }) {
-    await Promise.all(plan.files.filter((file) => !file.existed).map((file) => removeFile(file.path)));
+  async undo({ plan, journal }) {
+    await removeOwnFiles(journal, newPaths(plan));
   },
 };
+
+/** Nothing may still be on its way when the step is undone. */
+async function settle(work: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}

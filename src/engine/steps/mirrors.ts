@@ -1,14 +1,16 @@
-import { removeFile } from "../../image/files.ts";
-import { mirroredDisks, type StoragePlan } from "./storage-plan.ts";
+import { removeOwnFiles } from "./own-files.ts";
+import { mirroredDisks, mirrorPaths } from "./storage-plan.ts";
 import type { Step } from "./step.ts";
 
 export const startMirrors: Step = {
   name: "start-mirrors",
-  journalled: true,
+  // The snapshot's fact says that mirrors may have been started.
+  journalled: false,
   act: ({ dialect, monitor, plan }) => dialect.startMirrors(monitor, mirroredDisks(plan), 0),
   async undo({ dialect, monitor, plan, journal }) {
     await dialect.stopMirrors(monitor, mirroredDisks(plan));
-    journal.establish("mirrors-ended");
+    // Recovery comes here too when the snapshot itself was never taken.
+    if (journal.has("fact", "snapshot-taken")) journal.establish("mirrors-ended");
   },
 };
 
@@ -35,11 +37,5 @@ export const stopMirrors: Step = {
 export const removeMirrors: Step = {
   name: "remove-mirrors",
   journalled: true,
-  act: ({ plan }) => removeMirrorFiles(plan),
+  act: ({ plan, journal }) => removeOwnFiles(journal, mirrorPaths(plan)),
 };
-
-export async function removeMirrorFiles(plan: StoragePlan): Promise<void> {
-  const mirrors = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
-  const ours = plan.files.filter((file) => !file.existed && mirrors.has(file.path));
-  await Promise.all(ours.map((file) => removeFile(file.path)));
-}

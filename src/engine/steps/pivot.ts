@@ -1,9 +1,10 @@
 /** The two phases of the pivot (DESIGN section 2): hold all, decide on disk, let all go on on their mirrors. */
 import { QmError, errorText } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
-import { mergedDisks, mirroredDisks } from "./storage-plan.ts";
-import { removeMirrorFiles } from "./mirrors.ts";
-import type { Step } from "./step.ts";
+import type { JobFailure } from "../../qemu/mirror-dialect/dialect.ts";
+import { mergedDisks, mirroredDisks, mirrorPaths, type MirroredDiskPlan } from "./storage-plan.ts";
+import { removeOwnFiles } from "./own-files.ts";
+import type { Step, StepContext } from "./step.ts";
 
 export const attachBacking: Step = {
   name: "attach-backing",
@@ -28,24 +29,78 @@ export const decidePivot: Step = {
   },
 };
 
-/** After it every device writes to its mirror, seen in QEMU's graph. `QM_PIVOT_SPLIT` names the disks that QEMU refused. */
+/** How often disks that QEMU left on their source are mirrored forward before the pivot is reported as split. */
+const forwardTries = 2;
+
+/**
+ * After it every device writes to its mirror, seen in QEMU's graph. Disks that QEMU refused go on on their source, and the journal says so
+ * before anything else happens; they are mirrored once more and follow the others. `QM_PIVOT_SPLIT` names those that cannot.
+ */
 export const finishPivot: Step = {
   name: "finish-pivot",
   journalled: false,
-  async act({ dialect, monitor, plan, journal }) {
+  async act(context) {
+    const { dialect, monitor, plan, journal } = context;
     const disks = mirroredDisks(plan);
-    const refused = await dialect.finishPivot(monitor, disks);
-    const seen = await dialect.observe(monitor, disks);
-    const left = seen.filter(({ active }) => active !== "mirror").map(({ target }) => target);
+    const reasons = new Map<string, string>();
+    const note = (failures: readonly JobFailure[]): void =>
+      failures.forEach(({ target, reason }) => reasons.set(target, reason));
+    note(await dialect.finishPivot(monitor, disks));
+    let left = await leftOnSource(context, disks);
+    for (let tries = 0; left.length > 0 && tries < forwardTries; tries++) {
+      journal.establish("pivot", targetsOf(left));
+      note(await moveForward(context, left));
+      left = await leftOnSource(context, disks);
+    }
     if (left.length === 0) return;
-    journal.establish("pivot", left);
-    const reason = refused.map((failure) => `${failure.target}: ${failure.reason}`).join("; ");
+    journal.establish("pivot", targetsOf(left));
+    const moved = disks.filter((disk) => !left.includes(disk));
+    await dialect.closeSource(
+      monitor,
+      moved,
+      moved.flatMap(({ target }) => plan.sourceNodes[target] ?? []),
+    );
+    const reason = left.flatMap(({ target }) => reasons.get(target) ?? []).join("; ");
     throw new QmError("QM_PIVOT_SPLIT", {
-      disks: left.join(", "),
+      disks: targetsOf(left).join(", "),
       reason: reason === "" ? "QEMU does not say why" : reason,
     });
   },
 };
+
+async function leftOnSource(
+  { dialect, monitor }: StepContext,
+  disks: readonly MirroredDiskPlan[],
+): Promise<MirroredDiskPlan[]> {
+  const seen = await dialect.observe(monitor, disks);
+  return disks.filter((_, index) => seen[index]?.active !== "mirror");
+}
+
+/** The two phases once more, for some disks. Returns why they did not succeed; the disks are on their source then. */
+async function moveForward(context: StepContext, left: readonly MirroredDiskPlan[]): Promise<readonly JobFailure[]> {
+  const { dialect, monitor, plan, journal } = context;
+  if (dialect.mirrorAgain === undefined) return [];
+  try {
+    // Some may be under way: an earlier try that the end of the daemon interrupted.
+    const seen = await dialect.observe(monitor, left);
+    await dialect.mirrorAgain(
+      monitor,
+      left.filter((_, index) => seen[index]?.job === undefined),
+    );
+    await dialect.awaitReady(monitor, left, new AbortController().signal);
+    await dialect.preparePivot(monitor, left, plan.options.prepareTimeoutMs);
+    journal.establish("pivot");
+    return await dialect.finishPivot(monitor, left);
+  } catch (error) {
+    if (monitor.state === "closed") throw error;
+    await dialect.cancelPivot(monitor, left);
+    return left.map(({ target }) => ({ target, reason: errorText(error) }));
+  }
+}
+
+function targetsOf(disks: readonly MirroredDiskPlan[]): string[] {
+  return disks.map(({ target }) => target);
+}
 
 export const closeSource: Step = {
   name: "close-source",
@@ -75,7 +130,7 @@ export const mergeOverlays: Step = {
       journal.record("not-merged", errorText(error));
       return;
     }
-    await removeMirrorFiles(plan);
+    await removeOwnFiles(journal, mirrorPaths(plan));
   },
 };
 

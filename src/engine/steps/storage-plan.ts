@@ -32,7 +32,7 @@ export interface StoragePlan {
   readonly id: string;
   readonly domain: { readonly uuid: string; readonly name: string };
   readonly dialect: DialectName;
-  readonly steps: readonly StepName[];
+  readonly steps: readonly [StepName, ...StepName[]];
   readonly snapshot: { readonly name: string; readonly description?: string; readonly creationTime: number };
   readonly disks: readonly SnapshotDiskPlan[];
   /** Overlays and mirrors that the operation makes, and removes when it is undone. */
@@ -76,6 +76,21 @@ export interface PlanOptions {
 }
 
 export const defaultPrepareTimeoutMs = 2000;
+
+/** Overlays and mirrors that did not exist before. */
+export function newPaths(plan: Pick<StoragePlan, "files">): string[] {
+  return plan.files.filter((file) => !file.existed).map((file) => file.path);
+}
+
+export function mirrorPaths(plan: Pick<StoragePlan, "disks" | "files">): string[] {
+  const mirrors = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
+  return newPaths(plan).filter((path) => mirrors.has(path));
+}
+
+export function overlayPaths(plan: Pick<StoragePlan, "disks" | "files">): string[] {
+  const overlays = new Set(plan.disks.map((disk) => disk.overlay.image.path));
+  return newPaths(plan).filter((path) => overlays.has(path));
+}
 
 /** After a pivot: the mirrors seen as overlays of their backing images, for merging them. */
 export function mergedDisks(plan: Pick<StoragePlan, "disks">): SnapshotDiskPlan[] {

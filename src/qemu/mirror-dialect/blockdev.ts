@@ -9,18 +9,8 @@ import { watchJobs, type WaitedJob } from "../block-jobs.ts";
 import type { Monitor } from "../monitor.ts";
 import { allSettledOrFirstError } from "../tolerate.ts";
 import type { MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
-import { closeNodes, createImages, fileNodeOptions, formatNodeOptions, nodesOf } from "./image-nodes.ts";
-import {
-  awaitMirrorsReady,
-  cancelJobs,
-  finalizeAll,
-  finalizeJobs,
-  holdJobs,
-  holdJobsForClone,
-  mirrorJobs,
-  stopJobs,
-} from "./mirror-jobs.ts";
-import { observeDisks } from "./observe.ts";
+import { closeNodes, createImages, endCreating, fileNodeOptions, formatNodeOptions, nodesOf } from "./image-nodes.ts";
+import { cancelJobs, finalizeAll, holdJobs, holdJobsForClone, jobPhases, mirrorJobs, stopJobs } from "./mirror-jobs.ts";
 
 export const blockdevCommands = [
   "blockdev-add",
@@ -33,6 +23,7 @@ export const blockdevCommands = [
 
 export const blockdevDialect: MirrorDialect = {
   name: "blockdev",
+  ...jobPhases,
 
   async prepare(monitor, disks, signal) {
     await createImages(monitor, disks, signal);
@@ -42,6 +33,7 @@ export const blockdevDialect: MirrorDialect = {
   },
 
   async undoPrepare(monitor, disks) {
+    await endCreating(monitor, disks);
     await closeNodes(
       monitor,
       disks.flatMap((disk) => [...mirrorNodes(disk), ...nodesOf(disk.overlay)]),
@@ -61,8 +53,6 @@ export const blockdevDialect: MirrorDialect = {
     await allSettledOrFirstError(disks.flatMap((disk) => startMirror(monitor, disk, bytesPerS)));
   },
 
-  awaitReady: awaitMirrorsReady,
-
   async stopMirrors(monitor, disks) {
     await stopJobs(monitor, mirrorJobs(disks));
     await closeNodes(monitor, disks.flatMap(mirrorNodes));
@@ -79,16 +69,8 @@ export const blockdevDialect: MirrorDialect = {
     });
   },
 
-  async preparePivot(monitor, disks, timeoutMs) {
-    await holdJobs(monitor, mirrorJobs(disks), timeoutMs);
-  },
-
-  async cancelPivot(monitor, disks) {
-    await cancelJobs(monitor, mirrorJobs(disks));
-  },
-
-  async finishPivot(monitor, disks) {
-    return await finalizeJobs(monitor, mirrorJobs(disks));
+  async mirrorAgain(monitor, disks) {
+    await allSettledOrFirstError(disks.map((disk) => startMirrorJob(monitor, disk, 0)));
   },
 
   async finishClone(monitor, disks, decide, timeoutMs) {
@@ -116,8 +98,6 @@ export const blockdevDialect: MirrorDialect = {
   },
 
   finishCommitBack: finishCommits,
-
-  observe: observeDisks,
 };
 
 function mirrorNodes(disk: SnapshotDiskPlan): string[] {
@@ -128,22 +108,26 @@ function mirrorNodes(disk: SnapshotDiskPlan): string[] {
 
 /** Sent together: where the image cannot be opened, its mirror has no target and is refused too. */
 function startMirror(monitor: Monitor, disk: MirroredDiskPlan, bytesPerS: number): Promise<unknown>[] {
-  const { mirror, overlay, base, cache } = disk;
+  const { mirror, base, cache } = disk;
   return [
     monitor.execute("blockdev-add", formatNodeOptions(mirror, cache, false, base.node)),
-    monitor.execute("blockdev-mirror", {
-      "job-id": mirror.jobId,
-      device: overlay.node,
-      target: mirror.node,
-      sync: "top",
-      "copy-mode": "write-blocking",
-      "on-source-error": "report",
-      "on-target-error": "report",
-      "auto-finalize": false,
-      "auto-dismiss": false,
-      ...(bytesPerS > 0 ? { speed: bytesPerS } : {}),
-    }),
+    startMirrorJob(monitor, disk, bytesPerS),
   ];
+}
+
+async function startMirrorJob(monitor: Monitor, disk: MirroredDiskPlan, bytesPerS: number): Promise<unknown> {
+  return await monitor.execute("blockdev-mirror", {
+    "job-id": disk.mirror.jobId,
+    device: disk.overlay.node,
+    target: disk.mirror.node,
+    sync: "top",
+    "copy-mode": "write-blocking",
+    "on-source-error": "report",
+    "on-target-error": "report",
+    "auto-finalize": false,
+    "auto-dismiss": false,
+    ...(bytesPerS > 0 ? { speed: bytesPerS } : {}),
+  });
 }
 
 /** From the bottom up, so that each layer finds the one below it. */

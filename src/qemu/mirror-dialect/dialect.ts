@@ -117,6 +117,12 @@ export interface MirrorDialect {
   finishPivot(monitor: Monitor, disks: readonly MirroredDiskPlan[]): Promise<readonly JobFailure[]>;
 
   /**
+   * Starts the mirrors anew over mirrors that are open still, for disks that `finishPivot` left on their source: all of the overlay is
+   * copied once more. Absent: this QEMU copies nothing that was written before.
+   */
+  mirrorAgain?(monitor: Monitor, disks: readonly MirroredDiskPlan[]): Promise<void>;
+
+  /**
    * Ends all mirrors at one instant with the guest on its source: the mirrors are then a point-in-time copy, closed.
    * Two-phase as the pivot is: `decide` is called when all are held, and may throw to give the clone up.
    */

@@ -10,23 +10,14 @@ import { QmError } from "../../base/errors.ts";
 import type { Monitor } from "../monitor.ts";
 import { allSettledOrFirstError } from "../tolerate.ts";
 import type { ImageCreator, MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
-import {
-  awaitMirrorsReady,
-  cancelJobs,
-  finalizeAll,
-  finalizeJobs,
-  holdJobs,
-  holdJobsForClone,
-  mirrorJobs,
-  stopJobs,
-} from "./mirror-jobs.ts";
-import { observeDisks } from "./observe.ts";
+import { finalizeAll, holdJobsForClone, jobPhases, mirrorJobs, stopJobs } from "./mirror-jobs.ts";
 
 export const driveCommands = ["transaction", "drive-mirror", "job-finalize"] as const;
 
 export function createDriveDialect(createImage: ImageCreator): MirrorDialect {
   return {
     name: "drive",
+    ...jobPhases,
 
     async prepare(_monitor, disks, signal) {
       await createHeaders(disks, createImage, signal);
@@ -53,8 +44,6 @@ export function createDriveDialect(createImage: ImageCreator): MirrorDialect {
       await allSettledOrFirstError(disks.map((disk) => startMirror(monitor, disk, bytesPerS)));
     },
 
-    awaitReady: awaitMirrorsReady,
-
     async stopMirrors(monitor, disks) {
       await stopJobs(monitor, mirrorJobs(disks));
     },
@@ -62,16 +51,9 @@ export function createDriveDialect(createImage: ImageCreator): MirrorDialect {
     // QEMU opens what the mirror's header names when the job ends.
     attachBacking: () => Promise.resolve(),
 
-    async preparePivot(monitor, disks, timeoutMs) {
-      await holdJobs(monitor, mirrorJobs(disks), timeoutMs);
-    },
-
-    async cancelPivot(monitor, disks) {
-      await cancelJobs(monitor, mirrorJobs(disks));
-    },
-
-    async finishPivot(monitor, disks) {
-      return await finalizeJobs(monitor, mirrorJobs(disks));
+    // QEMU closed the mirror with its job, and opens it again.
+    async mirrorAgain(monitor, disks) {
+      await allSettledOrFirstError(disks.map((disk) => startMirror(monitor, disk, 0)));
     },
 
     async finishClone(monitor, disks, decide, timeoutMs) {
@@ -92,8 +74,6 @@ export function createDriveDialect(createImage: ImageCreator): MirrorDialect {
       ),
 
     finishCommitBack: () => Promise.resolve(),
-
-    observe: observeDisks,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Opening and closing images as nodes of QEMU's graph: the protocol node (`fileNode`) and the format node above it. */
 import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
 import type { Monitor } from "../monitor.ts";
-import { watchJobs } from "../block-jobs.ts";
+import { watchJobs, type WaitedJob } from "../block-jobs.ts";
 import type { CacheMode, ImageNode, SnapshotDiskPlan } from "./dialect.ts";
 import { QmError } from "../../base/errors.ts";
 
@@ -50,9 +50,7 @@ export async function createImages(
   signal: AbortSignal,
 ): Promise<void> {
   const images = disks.flatMap(newImages);
-  const jobs = images
-    .filter(({ disk }) => !disk.reuse)
-    .map(({ disk, image }) => ({ id: `create-${image.node}`, disk: disk.target }));
+  const jobs = createJobs(disks);
   const watch = watchJobs(monitor, jobs);
   try {
     await allSettledOrFirstError(
@@ -61,7 +59,6 @@ export async function createImages(
         ...(disk.reuse ? [] : [createImage(monitor, disk, image, backing)]),
       ]),
     );
-    if (jobs.length === 0) return;
     await watch.until(["concluded"], { signal, what: "creating the image" });
     const errors = await watch.refresh();
     for (const { id, disk } of jobs) {
@@ -70,17 +67,40 @@ export async function createImages(
     }
   } finally {
     watch.close();
-    await allSettledOrFirstError(jobs.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id })))).catch(
-      () => {
-        // The connection is gone: the first error says so already.
-      },
-    );
+    await endCreating(monitor, disks).catch(() => {
+      // The connection is gone: the first error says so already.
+    });
   }
+}
+
+/** Waits for what `createImages` has begun, and dismisses it. A job that creates an image cannot be stopped, and holds its node. Idempotent. */
+export async function endCreating(monitor: Monitor, disks: readonly SnapshotDiskPlan[]): Promise<void> {
+  const jobs = createJobs(disks);
+  const watch = watchJobs(monitor, jobs);
+  try {
+    await watch.refresh();
+    const present = jobs.filter(({ id }) => watch.states.get(id) !== "absent");
+    await watch.until(["concluded", "null", "absent"], { what: "creating the image" });
+    await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id }))));
+  } finally {
+    watch.close();
+  }
+}
+
+function createJobs(disks: readonly SnapshotDiskPlan[]): WaitedJob[] {
+  return disks
+    .flatMap(newImages)
+    .filter(({ disk }) => !disk.reuse)
+    .map(({ disk, image }) => ({ id: createJobId(image), disk: disk.target }));
+}
+
+function createJobId(image: ImageNode): string {
+  return `create-${image.node}`;
 }
 
 function createImage(monitor: Monitor, disk: SnapshotDiskPlan, image: ImageNode, backing: ImageNode) {
   return monitor.execute("blockdev-create", {
-    "job-id": `create-${image.node}`,
+    "job-id": createJobId(image),
     options: {
       driver: "qcow2",
       file: image.fileNode,

@@ -3,13 +3,14 @@ import { QmError, errorText, isQmError } from "../../base/errors.ts";
 import { queryJobs, watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
 import type { Monitor } from "../monitor.ts";
 import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
-import type { JobFailure, MirroredDiskPlan } from "./dialect.ts";
+import type { JobFailure, MirrorDialect, MirroredDiskPlan } from "./dialect.ts";
+import { observeDisks } from "./observe.ts";
 
 export function mirrorJobs(disks: readonly MirroredDiskPlan[]): WaitedJob[] {
   return disks.map((disk) => ({ id: disk.mirror.jobId, disk: disk.target }));
 }
 
-export async function awaitMirrorsReady(
+async function awaitMirrorsReady(
   monitor: Monitor,
   disks: readonly MirroredDiskPlan[],
   signal: AbortSignal,
@@ -112,26 +113,34 @@ export async function cancelJobs(monitor: Monitor, jobs: readonly WaitedJob[]): 
   }
 }
 
+/** How often a held job is asked to finish before it is given up: while it is held, its guest disk stands still. */
+const finalizeTries = 3;
+
+/** A job that is not at its end: finalizing cannot be what it waits for. */
+const unfinished: ReadonlySet<JobStatus> = new Set(["undefined", "created", "running", "paused", "ready", "standby"]);
+
 /**
  * Sends `job-finalize` to all, waits until all have concluded, dismisses them. Returns the jobs that QEMU failed at the last
- * moment (their disks stay on their source). Jobs that are not there any more were finalized before.
+ * moment, or refused to finish and that were cancelled (their disks go on on their source), and those that are not at their end, which go
+ * on. Jobs that are not there any more were finalized before.
  */
 export async function finalizeJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<JobFailure[]> {
-  const watch = watchJobs(monitor, jobs);
   const failures = new Map<string, string>();
+  for (const { id, status } of await queryJobs(monitor)) {
+    if (unfinished.has(status)) failures.set(id, `its job is ${status}`);
+  }
+  const ending = jobs.filter(({ id }) => !failures.has(id));
+  const watch = watchJobs(monitor, ending);
   try {
     await watch.refresh();
-    const present = jobs.filter(({ id }) => watch.states.get(id) !== "absent");
-    const pending = present.filter(({ id }) => watch.states.get(id) === "pending");
-    const answers = await Promise.allSettled(pending.map(({ id }) => monitor.execute("job-finalize", { id })));
-    for (const [index, answer] of answers.entries()) {
-      if (answer.status === "fulfilled") continue;
-      if (!isQmError(answer.reason, "QM_QMP_COMMAND")) throw answer.reason;
-      const job = pending[index];
-      if (job !== undefined) failures.set(job.id, errorText(answer.reason));
+    const present = ending.filter(({ id }) => watch.states.get(id) !== "absent");
+    let held = present.filter(({ id }) => watch.states.get(id) === "pending");
+    for (let tries = 0; held.length > 0 && tries < finalizeTries; tries++) {
+      held = await refusedOf(held, (id) => monitor.execute("job-finalize", { id }), failures);
     }
+    await allSettledOrFirstError(held.map(({ id }) => ignoreRefusal(monitor.execute("job-cancel", { id }))));
     await watch.until(["concluded", "null", "absent"], { what: "finishing the mirrors" });
-    for (const [id, reason] of await watch.refresh()) failures.set(id, reason);
+    for (const [id, reason] of await watch.refresh()) failures.set(id, failures.get(id) ?? reason);
     await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id }))));
   } finally {
     watch.close();
@@ -142,9 +151,38 @@ export async function finalizeJobs(monitor: Monitor, jobs: readonly WaitedJob[])
   });
 }
 
+/** Those for which QEMU refused `act`. Its first words for each are kept in `reasons`, and dropped when it agrees at last. */
+async function refusedOf(
+  jobs: readonly WaitedJob[],
+  act: (id: string) => Promise<unknown>,
+  reasons: Map<string, string>,
+): Promise<WaitedJob[]> {
+  const answers = await Promise.allSettled(jobs.map(({ id }) => act(id)));
+  return jobs.filter(({ id }, index) => {
+    const answer = answers[index];
+    if (answer?.status !== "rejected") {
+      reasons.delete(id);
+      return false;
+    }
+    if (!isQmError(answer.reason, "QM_QMP_COMMAND")) throw answer.reason;
+    reasons.set(id, reasons.get(id) ?? errorText(answer.reason));
+    return true;
+  });
+}
+
 /** For jobs that all have to succeed now: `QM_JOB_FAILED` with the first one's reason. */
 export async function finalizeAll(monitor: Monitor, jobs: readonly WaitedJob[], what: string): Promise<void> {
   const [failure] = await finalizeJobs(monitor, jobs);
   if (failure !== undefined)
     throw new QmError("QM_JOB_FAILED", { disk: failure.target, job: what, reason: failure.reason });
 }
+
+/** The part of a dialect that is the same for all QEMUs with these job commands. */
+export const jobPhases: Pick<MirrorDialect, "awaitReady" | "preparePivot" | "cancelPivot" | "finishPivot" | "observe"> =
+  {
+    awaitReady: awaitMirrorsReady,
+    preparePivot: (monitor, disks, timeoutMs) => holdJobs(monitor, mirrorJobs(disks), timeoutMs),
+    cancelPivot: (monitor, disks) => cancelJobs(monitor, mirrorJobs(disks)),
+    finishPivot: (monitor, disks) => finalizeJobs(monitor, mirrorJobs(disks)),
+    observe: observeDisks,
+  };
