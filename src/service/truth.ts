@@ -83,11 +83,10 @@ function describeSnapshot(
     state: "disk-snapshot",
     domainUuid: entry.uuid,
     domainName: entry.name,
-    disks: [
+    // The plan may be about some of its disks only: the others stay as they are.
+    disks: before?.disks.map((disk) => external.find(({ target }) => target === disk.target) ?? disk) ?? [
       ...external,
-      ...others.map(
-        ({ target }) => before?.disks.find((disk) => disk.target === target) ?? { target, snapshot: "no" as const },
-      ),
+      ...others.map(({ target }) => ({ target, snapshot: "no" as const })),
     ],
   };
 }

@@ -133,7 +133,7 @@ describe("the daemon dies alone, QEMU lives", () => {
         if (final.state === "succeeded") {
           const names = await readdir(rig.path(target));
           const copies = ["vda", "vdb", "vdc"].map(
-            (disk) => names.find((name) => name.startsWith(`${disk}.clone-`)) ?? "none",
+            (disk) => names.find((name) => name.startsWith(`${disk}.qcow2.clone-`)) ?? "none",
           );
           assertNothingLost(
             await rig.check(

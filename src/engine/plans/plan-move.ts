@@ -3,7 +3,6 @@ import { join } from "node:path";
 import type { ImageRef } from "../../model/image.ts";
 import type { LayerCopy, StepName, StoragePlan } from "../steps/storage-plan.ts";
 import {
-  overlayPath,
   placeInDirectory,
   planDisks,
   planFiles,
@@ -128,12 +127,12 @@ function planCopies(disk: MoveDisk, flatten: boolean, placed: ReadonlyMap<string
 function toDiskInput(disk: MoveDisk, input: MoveInput, placed: ReadonlyMap<string, string>): DiskInput {
   const [first, ...rest] = destinations(disk, input.flatten, placed);
   const source = disk.layers[0].image;
-  // Nothing can be made beside a block device: its overlay waits at the destination until the guest has left it.
+  // Appended, for `disk.qcow2` and `disk.raw` may be neighbours. Nothing can be made beside a block device: its overlay waits at the destination until the guest has left it.
   const overlay =
     source.type === "file"
-      ? overlayPath(source.path, input.snapshot.name)
+      ? `${source.path}.${input.snapshot.name}`
       : join(input.directory, `${disk.target}.${input.snapshot.name}-source`);
-  const mirror = overlayPath(first?.path ?? join(input.directory, disk.target), input.snapshot.name);
+  const mirror = `${first?.path ?? join(input.directory, disk.target)}.${input.snapshot.name}`;
   return {
     ...disk,
     overlay: { type: "file", path: overlay, format: "qcow2" },

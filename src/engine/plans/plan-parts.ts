@@ -1,5 +1,5 @@
 /** The parts that all plans share: names of nodes, jobs and files, derived from the operation's id. Pure. */
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import type { ImageRef } from "../../model/image.ts";
 import type {
   CacheMode,
@@ -127,11 +127,4 @@ export function placeInDirectory(
       return [`${target} ${path}`, join(dir, unique ? name : `${target}-${name}`)];
     }),
   );
-}
-
-/** libvirt's rule for an overlay without a name: the file's last suffix becomes the snapshot's name. */
-export function overlayPath(path: string, snapshot: string): string {
-  const name = basename(path);
-  const dot = name.lastIndexOf(".");
-  return join(dirname(path), `${dot > 0 ? name.slice(0, dot) : name}.${snapshot}`);
 }
