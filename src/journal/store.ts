@@ -2,6 +2,7 @@
  * The state file: one SQLite database with domains, snapshots, operations (the journal) and events. WAL with
  * `synchronous=FULL`: when a call returns, what it wrote survives a power failure.
  */
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { QmError, errorText } from "../base/errors.ts";
 import { createDomainTable, type DomainTable } from "./domains.ts";
@@ -51,6 +52,8 @@ export function openStore(path: string): Store {
 function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    // Names and paths of people's disks: for the owner alone, whatever the directory's mode. SQLite's other files take it over.
+    closeSync(openSync(path, "a", 0o600));
     db = new DatabaseSync(path, { timeout: 5000 });
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
     const [check] = db.prepare("PRAGMA quick_check(1)").all();

@@ -87,9 +87,12 @@ export class DomainLifecycle {
     });
   }
 
-  /** Adopts a QEMU that somebody else started. `QM_QMP_CONNECT` when its monitor has another client. */
+  /** Adopts a QEMU that somebody else started. `QM_DOMAIN_EXISTS`; `QM_TIMEOUT` when its monitor has another client. */
   async attach(request: { qmp: string; name?: string }): Promise<DomainEntry> {
     const { registry, events, store, watch } = this.#deps;
+    // QEMU would not greet a second client, and say nothing.
+    const ours = registry.list().find((entry) => entry.run?.identity?.qmpSocket === request.qmp);
+    if (ours !== undefined) throw new QmError("QM_DOMAIN_EXISTS", { domain: ours.name, uuid: ours.uuid });
     const monitor = await connectMonitor(request.qmp);
     try {
       const pid = await findSocketOwner(request.qmp);

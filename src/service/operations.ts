@@ -177,12 +177,16 @@ export class Operations {
   }
 
   #context(entry: DomainEntry, running: RunningOperation, plan: StoragePlan): StepContext {
+    const monitor = requireMonitor(entry);
+    // What needs no QEMU (copying takes hours) must not go on without it.
+    const lost = new AbortController();
+    void monitor.closed.then(() => lost.abort());
     return {
       plan,
-      monitor: requireMonitor(entry),
+      monitor,
       dialect: this.#deps.dialectByName(plan.dialect),
       journal: this.#journal(entry, running, plan),
-      signal: running.signal,
+      signal: AbortSignal.any([running.signal, lost.signal]),
       bytesPerS: () => running.bytesPerS,
       reportProgress: (disk, doneBytes, totalBytes) => running.reportProgress(disk, doneBytes, totalBytes),
     };

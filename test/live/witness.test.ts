@@ -93,7 +93,10 @@ test("a guest killed in the middle of its writes leaves every acknowledged recor
 
   const { acknowledged, writes } = await readSerialLog(serial);
   assert.ok(writes.length >= 200);
-  assert.deepEqual([...acknowledged.keys()].sort(), [0, 1, 2]);
+  assert.deepEqual(
+    [...acknowledged.keys()].toSorted((a, b) => a - b),
+    [0, 1, 2],
+  );
   const check = { run, slots, offsetBytes, acknowledged, pattern: true };
   assert.partialDeepStrictEqual(await checkImages({ ...check, images: active }), clean);
 

@@ -35,7 +35,8 @@ export const permittedImports: Readonly<Record<string, readonly string[]>> = {
   "src/index.ts": ["src/daemon", "src/service", "src/client", "src/api-types", "src/model", "src/base"],
 
   // Around it: the source never imports these
-  test: ["src", "tools", "examples", "npm:fast-check", "npm:fastify", "npm:libxml2-wasm", "npm:pino"],
+  test: ["src", "tools", "examples", "bench", "npm:fast-check", "npm:fastify", "npm:libxml2-wasm", "npm:pino"],
   tools: ["src", "npm:prettier"],
   examples: ["src"],
+  bench: ["src"],
 };

@@ -114,17 +114,24 @@ export function planSourceNodes(
   );
 }
 
-/** `dir` and a file name for each image, unlike those of other disks: two disks may both be called `disk.qcow2`. */
+/**
+ * `dir` and a file name for each image: its own where no other has that, with the disk's name before it otherwise (two disks may both be
+ * called `disk.qcow2`), and a number where that is taken too (a disk that moved before may have layers of one name).
+ */
 export function placeInDirectory(
   dir: string,
   images: readonly { target: string; path: string }[],
 ): Map<string, string> {
   const names = images.map(({ path }) => basename(path));
+  const used = new Set(names);
   return new Map(
     images.map(({ target, path }, index) => {
-      const name = names[index] ?? "";
-      const unique = names.indexOf(name) === names.lastIndexOf(name);
-      return [`${target} ${path}`, join(dir, unique ? name : `${target}-${name}`)];
+      const own = names[index] ?? "";
+      const unique = names.indexOf(own) === names.lastIndexOf(own);
+      let name = unique ? own : `${target}-${own}`;
+      for (let number = 2; !unique && used.has(name); number++) name = `${target}-${number}-${own}`;
+      used.add(name);
+      return [`${target} ${path}`, join(dir, name)];
     }),
   );
 }
