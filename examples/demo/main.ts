@@ -21,14 +21,17 @@ const bootTimeoutMs = 120_000;
 const cacheDir = fileURLToPath(new URL("../../.cache", import.meta.url));
 
 const { values: options } = parseArgs({ options: { json: { type: "boolean", default: false } } });
-const screen = new Screen(options.json ? process.stderr : process.stdout);
+const out = options.json ? process.stderr : process.stdout;
+const screen = new Screen(out);
 const interrupted = new AbortController();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(name, () => {
-    screen.say("interrupted: ending the guest and the daemon");
     interrupted.abort();
+    screen.say("interrupted: ending the guest and the daemon");
   });
 }
+// Nobody reads on (`npm run demo | head`): the guest and the daemon must not stay for that
+out.on("error", () => interrupted.abort());
 
 const stage = await Stage.create();
 try {

@@ -18,6 +18,11 @@ export interface Store {
   readonly events: EventTable;
   /** All writes of `work` become durable together, or none when it throws; a call inside of another joins it. `work` is synchronous. */
   atomically<T>(work: () => T): T;
+  /**
+   * The same for what recovery can do without: it survives the death of any process at once, and a power failure only with the
+   * next `atomically`.
+   */
+  atomicallyRelaxed<T>(work: () => T): T;
   close(): void;
 }
 
@@ -25,24 +30,34 @@ export interface Store {
 export function openStore(path: string): Store {
   const db = openDatabase(path);
   let inTransaction = false;
+  const transact = <T>(work: () => T): T => {
+    if (inTransaction) return work();
+    inTransaction = true;
+    db.exec("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      db.exec("ROLLBACK");
+      throw error;
+    } finally {
+      inTransaction = false;
+    }
+  };
   return {
     domains: createDomainTable(db),
     snapshots: createSnapshotTable(db),
     operations: createOperationTable(db),
     events: createEventTable(db),
-    atomically(work) {
+    atomically: transact,
+    atomicallyRelaxed(work) {
       if (inTransaction) return work();
-      inTransaction = true;
-      db.exec("BEGIN IMMEDIATE");
+      db.exec("PRAGMA synchronous = NORMAL");
       try {
-        const result = work();
-        db.exec("COMMIT");
-        return result;
-      } catch (error) {
-        db.exec("ROLLBACK");
-        throw error;
+        return transact(work);
       } finally {
-        inTransaction = false;
+        db.exec("PRAGMA synchronous = FULL");
       }
     },
     close: () => db.close(),

@@ -1,5 +1,5 @@
 /** Which process a QEMU is, so that it can be told from any other after qmirror was restarted. */
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 export interface QemuIdentity {
@@ -21,7 +21,16 @@ export function readStartTime(pid: number): string | undefined {
   // The second field is the process's name in parentheses, and may hold anything, parentheses too.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state, startTimeTicks] = [fields[0], fields[22 - 3]];
-  return state === "Z" || state === "X" ? undefined : startTimeTicks;
+  return state === "X" || (state === "Z" && !hasOtherThreads(pid)) ? undefined : startTimeTicks;
+}
+
+/** While they end, they hold the image files and their locks, although the process shows as a zombie already. */
+function hasOtherThreads(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length > 1;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether this very process still runs. */

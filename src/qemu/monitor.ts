@@ -5,6 +5,11 @@ import type { QapiCommands, QapiEvents } from "./qapi.gen.ts";
 
 export type Monitor = QmpClient<QapiCommands, QapiEvents>;
 
+/** Whether commands can be sent. A connection that was lost fails what is in flight before it counts as closed. */
+export function isConnected(monitor: Monitor): boolean {
+  return monitor.state === "running";
+}
+
 export interface ConnectMonitorOptions {
   readonly signal?: AbortSignal;
   readonly connectTimeoutMs?: number;

@@ -3,7 +3,7 @@ import { QmError } from "../base/errors.ts";
 import { readChain } from "../image/chain.ts";
 import type { Disk, DomainDefinition } from "../model/domain.ts";
 import { readGuestDisks, type GuestDisk } from "../qemu/block-graph.ts";
-import { presentDefinition, requireMonitor, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
+import { presentDefinition, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
 import { mirrorOf } from "./views.ts";
 
 export interface LiveDisk {
@@ -12,9 +12,13 @@ export interface LiveDisk {
 }
 
 /** Every disk with its backing chain and mirror. Where a chain cannot be read, only the active image is shown. */
-export async function readLiveDisks(entry: DomainEntry, mirrored: SnapshotEntry | undefined): Promise<LiveDisk[]> {
+export async function readLiveDisks(
+  entry: DomainEntry,
+  mirrored: SnapshotEntry | undefined,
+  known?: readonly GuestDisk[],
+): Promise<LiveDisk[]> {
   const definition = presentDefinition(entry);
-  const guests = entry.monitor === undefined ? [] : await readGuestDisks(entry.monitor);
+  const guests = known ?? (entry.monitor === undefined ? [] : await readGuestDisks(entry.monitor));
   return await Promise.all(
     definition.disks.map(async (disk) => {
       const guest = guests.find((candidate) => candidate.target === disk.target);
@@ -38,8 +42,9 @@ async function backingFromHeaders(disk: Disk): Promise<readonly NonNullable<Disk
 export async function liveDefinition(
   entry: DomainEntry,
   mirrored: SnapshotEntry | undefined,
+  known?: readonly GuestDisk[],
 ): Promise<DomainDefinition> {
-  const disks = await readLiveDisks(entry, mirrored);
+  const disks = await readLiveDisks(entry, mirrored, known);
   return { ...presentDefinition(entry), disks: disks.map(({ disk }) => disk) };
 }
 
@@ -50,12 +55,15 @@ export type SelectedDisk = Omit<GuestDisk, "layers"> & {
 };
 
 /**
- * The disks named by `targets`, as QEMU has them; all writable ones when absent. `QM_NO_DISK`; `QM_UNSUPPORTED` with the reason for
+ * The disks named by `targets`, out of what QEMU says that there are (`readGuestDisks`); all writable ones when absent. `QM_NO_DISK`; `QM_UNSUPPORTED` with the reason for
  * a disk that cannot be snapshot.
  */
-export async function selectDisks(entry: DomainEntry, targets: readonly string[] | undefined): Promise<SelectedDisk[]> {
+export function selectDisks(
+  entry: DomainEntry,
+  targets: readonly string[] | undefined,
+  guests: readonly GuestDisk[],
+): SelectedDisk[] {
   const definition = presentDefinition(entry);
-  const guests = await readGuestDisks(requireMonitor(entry));
   const writable = definition.disks.filter(
     (disk) => disk.device === "disk" && !disk.readonly && disk.source !== undefined,
   );

@@ -11,13 +11,14 @@ import type { StoragePlan } from "../engine/steps/storage-plan.ts";
 import type { OperationEnd, OperationRow } from "../journal/operations.ts";
 import type { Store } from "../journal/store.ts";
 import type { MirrorDialect, DialectName } from "../qemu/mirror-dialect/dialect.ts";
+import { isConnected } from "../qemu/monitor.ts";
 import { findAgainPatiently } from "../qemu/process.ts";
 import { requireMonitor, type DomainEntry } from "./domain-entry.ts";
 import type { DomainRegistry } from "./domain-registry.ts";
 import type { EventLog } from "./event-log.ts";
 import { assertNotBusy } from "./guards.ts";
 import { RunningOperation } from "./running-operation.ts";
-import { applyToDefinitions, applyToSnapshot, followMove } from "./truth.ts";
+import { applyToDefinitions, applyToSnapshot, followMove, heirOf } from "./truth.ts";
 
 export interface OperationDeps {
   readonly store: Store;
@@ -30,6 +31,12 @@ export interface OperationDeps {
   /** Aborted once the daemon is stopping: what is under way stays in the journal for the next one. */
   readonly closing: AbortSignal;
 }
+
+/**
+ * Facts that recovery would conclude from the steps around them too, when only a power failure lost them (QEMU is dead then): no
+ * need to wait for the disk.
+ */
+const relaxedFacts: ReadonlySet<Fact> = new Set(["snapshot-taken", "mirrored", "mirrors-ended"]);
 
 /** Decisions that forbid going back. */
 const pointsOfNoReturn: ReadonlySet<Fact> = new Set(["pivot", "merged", "clone"]);
@@ -115,7 +122,7 @@ export class Operations {
       this.#end(entry, running, "succeeded");
     } catch (error) {
       if (this.#deps.closing.aborted) return;
-      if (monitor.state === "closed") await this.#afterLoss(entry, running, error);
+      if (!isConnected(monitor)) await this.#afterLoss(entry, running, error);
       else this.#end(entry, running, isQmError(error, "QM_CANCELLED") ? "cancelled" : "failed", asQmError(error));
     }
   }
@@ -150,7 +157,7 @@ export class Operations {
     const result = { truth: truthOf(entry) };
     const body: ErrorBody | undefined = error?.toJSON();
     try {
-      store.atomically(() => {
+      store.atomicallyRelaxed(() => {
         store.operations.end(running.id, state, { error: body, result });
         events.append(entry.name, "operation", {
           operation: running.id,
@@ -211,16 +218,21 @@ export class Operations {
       establish: (fact, left = []) => {
         const before = { definition: entry.definition, run: entry.run };
         try {
-          store.atomically(() => {
+          const write = relaxedFacts.has(fact) ? store.atomicallyRelaxed : store.atomically;
+          write(() => {
             store.operations.decide(running.id, fact);
             store.operations.record(running.id, "fact", fact);
+            if (left.length > 0) store.operations.record(running.id, "left", left);
             applyToDefinitions(entry, plan, fact, left);
             registry.save(entry);
             const existing = registry.snapshots(entry);
             for (const moved of followMove(plan, fact, existing)) store.snapshots.put(moved);
             const snapshot = applyToSnapshot(entry, plan, fact, left, existing);
-            if (snapshot === undefined) store.snapshots.remove(entry.uuid, plan.snapshot.name);
-            else store.snapshots.put(snapshot);
+            if (snapshot === undefined) {
+              store.snapshots.remove(entry.uuid, plan.snapshot.name);
+              const heir = heirOf(plan.snapshot.name, existing);
+              if (heir !== undefined) store.snapshots.put({ ...heir, current: true });
+            } else store.snapshots.put(snapshot);
             events.append(entry.name, "snapshot", { snapshot: plan.snapshot.name, operation: running.id, fact });
           });
         } catch (error) {

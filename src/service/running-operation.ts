@@ -56,6 +56,7 @@ export class RunningOperation {
 
   enterStep(step: string): void {
     this.step = step;
+    this.#progress.clear();
     this.#samples = [];
     this.#notify();
   }

@@ -20,6 +20,7 @@ import { diskFormats, type ImageRef } from "../model/image.ts";
 import { alignSnapshot, type AlignedSnapshot, type AlignedDisk } from "../model/snapshot-align.ts";
 import { parseSnapshotRequest } from "../model/snapshot-parse.ts";
 import type { Snapshot, SnapshotRequest } from "../model/snapshot.ts";
+import { readGuestDisks, type GuestDisk } from "../qemu/block-graph.ts";
 import { probeDialect } from "../qemu/mirror-dialect/index.ts";
 import { requireMonitor, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
 import { assertNotBusy, assertNotMirrored } from "./guards.ts";
@@ -43,9 +44,9 @@ export class Snapshots {
   async describe(
     entry: DomainEntry,
     body: SnapshotCreateBody,
-  ): Promise<{ aligned: AlignedSnapshot; document: Snapshot }> {
+  ): Promise<{ aligned: AlignedSnapshot; document: Snapshot; guests: readonly GuestDisk[] }> {
     const { registry } = this.#deps;
-    requireMonitor(entry);
+    const monitor = requireMonitor(entry);
     assertNotBusy(entry);
     assertNotMirrored(registry, entry, "another snapshot");
     const options = { now: Date.now(), reuseExternal: body.reuseExternal === true };
@@ -56,17 +57,16 @@ export class Snapshots {
     if (existing.some((snapshot) => snapshot.name === name)) {
       throw new QmError("QM_SNAPSHOT_EXISTS", { domain: entry.name, snapshot: name });
     }
-    const aligned = alignSnapshot(await liveDefinition(entry, undefined), { ...request, name }, options);
-    return { aligned, document: describeAligned(entry, aligned, existing) };
+    const guests = await readGuestDisks(monitor);
+    const aligned = alignSnapshot(await liveDefinition(entry, undefined, guests), { ...request, name }, options);
+    return { aligned, guests, document: describeAligned(entry, aligned, existing) };
   }
 
   /** Plans it and starts it. The snapshot exists once the operation has succeeded. */
   async create(entry: DomainEntry, body: SnapshotCreateBody): Promise<{ running: RunningOperation; name: string }> {
-    const { aligned } = await this.describe(entry, body);
-    const selected = await selectDisks(
-      entry,
-      aligned.disks.map((disk) => disk.target),
-    );
+    const { aligned, guests } = await this.describe(entry, body);
+    const targets = aligned.disks.map((disk) => disk.target);
+    const selected = selectDisks(entry, targets, guests);
     const reuse = body.reuseExternal === true;
     const existing = await checkTargets(aligned.disks, reuse);
     const disks = await Promise.all(

@@ -9,6 +9,7 @@ import { readChain } from "../image/chain.ts";
 import { assertUsableTarget } from "../image/files.ts";
 import { readImageInfo } from "../image/info.ts";
 import { assertSpace } from "../image/space.ts";
+import { readGuestDisks } from "../qemu/block-graph.ts";
 import { probeDialect } from "../qemu/mirror-dialect/index.ts";
 import { requireMonitor, type DomainEntry } from "./domain-entry.ts";
 import type { LifecycleDeps } from "./domain-lifecycle.ts";
@@ -27,7 +28,7 @@ export async function startMove(
   assertNotBusy(entry);
   assertNotMirrored(deps.registry, entry, kind === "migrate" ? "migrating its storage" : "cloning its storage");
   await checkDirectory(request.to);
-  const selected = await selectDisks(entry, request.disks);
+  const selected = selectDisks(entry, request.disks, await readGuestDisks(monitor));
   const id = newOperationId();
   const plan = planMove({
     id,

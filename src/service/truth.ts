@@ -10,9 +10,10 @@ import { withImages, type DomainEntry, type SnapshotEntry, type StoredMirrors } 
 
 /** The image that holds every acknowledged write of the disk once `fact` holds. */
 export function trueImage(disk: SnapshotDiskPlan, fact: Fact, left: readonly string[]): ImageRef {
-  if (fact === "commit-back") return disk.base.image;
-  if (fact === "merged" && disk.mirror !== undefined) return disk.mirror.backing[0].image;
-  if (fact === "pivot" && disk.mirror !== undefined && !left.includes(disk.target)) return disk.mirror.image;
+  const holds = !left.includes(disk.target);
+  if (fact === "commit-back" && holds) return disk.base.image;
+  if (fact === "merged" && disk.mirror !== undefined) return holds ? disk.mirror.backing[0].image : disk.mirror.image;
+  if (fact === "pivot" && disk.mirror !== undefined && holds) return disk.mirror.image;
   return disk.overlay.image;
 }
 
@@ -121,6 +122,12 @@ function restrictPlan(plan: StoragePlan, targets: readonly string[]): StoragePla
     files: plan.files.filter(({ disk }) => targets.includes(disk)),
     copies: plan.copies.filter(({ disk }) => targets.includes(disk)),
   };
+}
+
+/** The snapshot that is the current one again when `name` is taken back: its parent. */
+export function heirOf(name: string, existing: readonly SnapshotEntry[]): SnapshotEntry | undefined {
+  const removed = existing.find((snapshot) => snapshot.name === name);
+  return removed?.current === true ? existing.find((other) => other.name === removed.document.parent) : undefined;
 }
 
 /** Older snapshots name layers that a pivot has moved with the rest: they follow. Returns those that change. */

@@ -47,17 +47,27 @@ test("the demo keeps every promise, says so as JSON, and leaves nothing behind",
   assert.deepEqual(await readdir(directory), []);
 });
 
-test("interrupted while it copies, the demo ends its guest and daemon and removes its files", limits, async () => {
-  const child = startDemo();
-  child.stdout.resume();
-  let output = "";
-  for await (const chunk of child.stderr.setEncoding("utf8")) {
-    output += String(chunk);
-    if (output.includes("mirror  ") && child.kill("SIGINT")) break;
-  }
-  child.stderr.resume();
-  assert.equal(await endOf(child), 130, output);
-  assert.deepEqual(await readdir(directory), []);
-  const daemonPid = Number(/pid (\d+)/.exec(output)?.[1]);
-  assert.throws(() => process.kill(daemonPid, 0), { code: "ESRCH" });
-});
+const interruptions: Readonly<Record<string, (child: ReturnType<typeof startDemo>) => void>> = {
+  "interrupted by Ctrl-C": (child) => void child.kill("SIGINT"),
+  "left by the reader of its output": (child) => void child.stderr.destroy(),
+};
+
+for (const [name, interrupt] of Object.entries(interruptions)) {
+  test(`${name} while it copies, the demo ends its guest and daemon and removes its files`, limits, async () => {
+    const child = startDemo();
+    child.stdout.resume();
+    let output = "";
+    await new Promise<void>((resolve) => {
+      child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+        output += chunk;
+        if (output.includes("mirror  ")) resolve();
+      });
+      child.once("exit", () => resolve());
+    });
+    interrupt(child);
+    assert.equal(await endOf(child), 130, output);
+    assert.deepEqual(await readdir(directory), []);
+    const daemonPid = Number(/pid (\d+)/.exec(output)?.[1]);
+    assert.throws(() => process.kill(daemonPid, 0), { code: "ESRCH" });
+  });
+}

@@ -25,6 +25,11 @@ async function lastEvent(facade: Facade): Promise<number> {
   return last;
 }
 
+/** A file without its size, which merging may change. */
+function nameOf(line: string): string {
+  return line.slice(0, line.lastIndexOf(" "));
+}
+
 describe("QEMU with a guest that writes is killed", () => {
   let rig: WitnessRig;
   before(async () => {
@@ -117,19 +122,36 @@ describe("domains without a guest", () => {
     const disk = rig.createImage("t.qcow2");
     const { uuid } = await rig.facade.createDomain(rig.domainXml("t", [disk]));
     await rig.facade.createSnapshot("t", { name: "s", diskspecs: [`vda,mirror=${rig.image("t.mirror")}`] });
-    const files = rig.files().map((line) => line.split(" ")[0]);
+    const files = rig.files().map(nameOf);
     const since = await lastEvent(rig.facade);
     process.kill(rig.pidOf(uuid), "SIGKILL");
     await awaitStopped(rig.facade, since);
     await assertRefused(rig.facade.getDomain("t"), "QM_NO_DOMAIN", ["'t'"]);
-    assert.deepEqual(
-      rig.files().map((line) => line.split(" ")[0]),
-      files,
-    );
+    assert.deepEqual(rig.files().map(nameOf), files);
     // Its name and files are free for the next one.
     await rig.facade.createDomain(rig.domainXml("t", [rig.image("t.s")]));
     assert.deepEqual(await rig.facade.listSnapshots("t"), []);
     await rig.facade.destroyDomain("t");
+  });
+
+  test("a mirror that ends while a migration copies ends the migration at once, and nothing has changed", async () => {
+    const disks = ["vda", "vdb"].map((name, index) => rig.createImage(`${name}.qcow2`, { pattern: index + 1 }));
+    await rig.facade.createDomain(rig.domainXml("b", disks));
+    const eye = await rig.watch("b");
+    const to = rig.image("to/");
+    const seen = await rig.see("b", eye);
+    const operation = await rig.facade.migrateStorage("b", { to, bytesPerS: 64 * 1024 });
+    for await (const view of rig.facade.watchOperation(operation.id, AbortSignal.timeout(30_000))) {
+      if (view.step === "copy-layers") break;
+    }
+    const [, second] = await eye.execute("query-jobs");
+    await eye.execute("block-job-cancel", { device: second?.id ?? "", force: true });
+    const final = await rig.finish(operation);
+    assert.equal(final.error?.code, "QM_JOB_FAILED", JSON.stringify(final));
+    assert.match(final.error.message, /'vd[ab]'/);
+    const now = await rig.see("b", eye);
+    assert.deepEqual({ ...now, files: now.files.map(nameOf) }, { ...seen, files: seen.files.map(nameOf) });
+    await rig.facade.destroyDomain("b");
   });
 
   test("a daemon that starts after QEMU was killed finds the mirrors lost", async () => {

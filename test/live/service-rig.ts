@@ -6,7 +6,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DiskView, OperationView, SnapshotView } from "../../src/api-types/index.ts";
-import { compose } from "../../src/daemon/compose.ts";
+import { compose, stateFileName } from "../../src/daemon/compose.ts";
+import { openStore } from "../../src/journal/store.ts";
+import type { MirrorDialect } from "../../src/qemu/mirror-dialect/dialect.ts";
+import { Service } from "../../src/service/service.ts";
 import { connectMonitor, type Monitor } from "../../src/qemu/monitor.ts";
 import type { Facade } from "../../src/service/facade.ts";
 import { isQmError } from "../../src/base/errors.ts";
@@ -70,9 +73,17 @@ export class ServiceRig {
     return this.#service.facade;
   }
 
-  async open(): Promise<void> {
+  /** `dialect` is used for every QEMU, whatever a probe of it says. */
+  async open(options: { dialect?: MirrorDialect } = {}): Promise<void> {
     const config = { stateDir: this.path("state"), runtimeDir: this.path("run") };
-    this.#service = await compose(config, silentLogger);
+    const { dialect } = options;
+    if (dialect === undefined) {
+      this.#service = await compose(config, silentLogger);
+      return;
+    }
+    const store = openStore(join(config.stateDir, stateFileName));
+    const service = await Service.open({ ...config, logger: silentLogger, store, dialectByName: () => dialect });
+    this.#service = { facade: service, close: () => service.close() };
   }
 
   async closeService(): Promise<void> {

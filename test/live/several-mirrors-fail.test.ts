@@ -69,7 +69,7 @@ describe("one mirror of several fails", () => {
     await takeMirrored("s1");
     const paths = await activePaths();
     proxy.faults.refuse("job-complete", 2, "not now");
-    await assertRefused(rig.facade.endMirrors("d", "s1", "pivot"), "QM_QMP_COMMAND", ["job-complete", "not now"]);
+    await assertRefused(rig.facade.endMirrors("d", "s1", "pivot"), "QM_PIVOT_REFUSED", ["job-complete", "not now"]);
     assert.deepEqual(await activePaths(), paths);
     const snapshot = await rig.facade.getSnapshot("d", "s1");
     assert.deepEqual(
@@ -98,7 +98,6 @@ describe("one mirror of several fails", () => {
     const pivot = rig.facade.endMirrors("d", "s3", "pivot");
     await forward.reached;
     for (const target of targets) await writeThroughDevice(qemu.eye, target, 0x33, 64);
-    // Whoever dies now, this is true: one disk is on its source still.
     forward.release();
     assert.equal((await pivot)?.state, "succeeded");
     assert.deepEqual(await activeDirectories(), ["/s3", "/s3", "/s3"]);
@@ -135,6 +134,83 @@ describe("one mirror of several fails", () => {
     );
   });
 
+  test("the daemon ends while a disk is mirrored forward: the next one goes on with it", async () => {
+    await takeMirrored("s5");
+    for (const nth of [2, 4, 5]) proxy.faults.refuse("job-finalize", nth, "no");
+    const forward = proxy.faults.hang("blockdev-mirror", 1);
+    // Nobody hears its end: the daemon is gone by then.
+    void rig.facade.endMirrors("d", "s5", "pivot").catch(() => undefined);
+    await forward.reached;
+    for (const target of targets) await writeThroughDevice(qemu.eye, target, 0x55, 256);
+    await rig.closeService();
+    forward.release();
+    await rig.open();
+    const [operation] = await rig.facade.listOperations({ domain: "d" });
+    assert.ok(operation);
+    assert.equal((await rig.finish(operation)).state, "succeeded");
+    assert.deepEqual(await activeDirectories(), ["/s5", "/s5", "/s5"]);
+    assert.equal((await rig.facade.getSnapshot("d", "s5")).mirrored, false);
+    await assertNoJobs();
+  });
+
+  for (const [command, nth] of [
+    ["blockdev-create", 2],
+    ["transaction", 1],
+    ["blockdev-mirror", 2],
+  ] as const) {
+    for (const when of ["Before", "After"] as const) {
+      test(`the connection is lost ${when.toLowerCase()} ${command}: QEMU is looked at, and everything is as before`, async () => {
+        rig.image("none/");
+        const seen = await see();
+        proxy.faults[`dropConnection${when}`](command, nth);
+        await assertRefused(takeMirrored("none"), "QM_INTERRUPTED", ["undone"]);
+        const now = await see();
+        // Merging an overlay back may make its base longer.
+        const names = (files: readonly string[]): string[] => files.map((line) => line.split(" ")[0] ?? "");
+        assert.deepEqual({ ...now, files: names(now.files) }, { ...seen, files: names(seen.files) });
+      });
+    }
+  }
+
+  for (const [command, nth] of [
+    ["job-complete", 2],
+    ["job-finalize", 1],
+    ["job-finalize", 3],
+    ["job-dismiss", 2],
+  ] as const) {
+    test(`the connection is lost in the pivot, after ${command} ${nth}: it goes on`, async () => {
+      const name = `lost-${command}-${nth}`;
+      await takeMirrored(name);
+      proxy.faults.dropConnectionAfter(command, nth);
+      const pivot = await rig.facade.endMirrors("d", name, "pivot");
+      assert.equal(pivot?.state, "succeeded");
+      assert.deepEqual(await activeDirectories(), [`/${name}`, `/${name}`, `/${name}`]);
+      await assertNoJobs();
+    });
+  }
+
+  for (const verb of ["cloneStorage", "migrateStorage"] as const) {
+    test(`${verb}: QEMU refuses to merge one overlay: that disk stays on it, and the domain says so`, async () => {
+      const to = rig.image(`${verb}/`);
+      // The first three end the mirrors.
+      for (const nth of [5, 7, 8]) proxy.faults.refuse("job-finalize", nth, "no merge");
+      const final = await rig.finish(await rig.facade[verb]("d", { to }));
+      assert.equal(final.error?.code, "QM_JOB_FAILED", JSON.stringify(final));
+      assert.match(final.error.message, /'vdb'.*no merge/);
+      const paths = await activePaths();
+      const upper = new RegExp(`${verb === "cloneStorage" ? "clone" : "migrate"}-${final.id}$`);
+      assert.deepEqual(
+        paths.map((path) => upper.test(path)),
+        [false, true, false],
+      );
+      assert.deepEqual(final.result?.["truth"], Object.fromEntries(paths.map((path, index) => [targets[index], path])));
+      for (const target of targets) {
+        await writeThroughDevice(qemu.eye, target, 0x66, verb === "cloneStorage" ? 320 : 384);
+      }
+      await assertNoJobs();
+    });
+  }
+
   test("at the end every write is in the images that the domain names", async () => {
     const paths = await activePaths();
     await rig.facade.detachDomain("d");
@@ -145,6 +221,9 @@ describe("one mirror of several fails", () => {
         [0x33, 64],
         [0x44, 128],
         [7, 192],
+        [0x55, 256],
+        [0x66, 320],
+        [0x66, 384],
       ] as const) {
         assertHolds(path, pattern, offsetKib);
       }

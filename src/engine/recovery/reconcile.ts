@@ -5,7 +5,6 @@
 import { QmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
 import {
-  mergedDisks,
   mirroredDisks,
   mirrorPaths,
   newPaths,
@@ -16,6 +15,7 @@ import {
 } from "../steps/storage-plan.ts";
 import { removeCopies } from "../steps/copy-layers.ts";
 import { stepByName } from "../steps/index.ts";
+import { finishMergeBack } from "../steps/merge-back.ts";
 import { removeOwnFiles } from "../steps/own-files.ts";
 import { rollBack, runPlan, type RunHooks } from "../runner/run-plan.ts";
 import { facts, type Fact, type OperationJournal, type StepContext } from "../steps/step.ts";
@@ -35,7 +35,7 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
   const { plan, dialect, monitor } = context;
   if (view.fact === "pivot") return await runPlan(context, hooks, "finish-pivot");
   if (view.fact === "merged") {
-    await dialect.finishCommitBack(monitor, mergedDisks(plan));
+    await finishMergeBack(context, "merged");
     await removeOwnFiles(context.journal, mirrorPaths(plan));
     return plan.steps.includes("remove-source") ? await runPlan(context, hooks, "remove-source") : undefined;
   }
@@ -46,7 +46,7 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
     return await runPlan(context, hooks, "commit-back");
   }
   if (view.fact === "commit-back") {
-    await dialect.finishCommitBack(monitor, plan.disks);
+    await finishMergeBack(context, "commit-back");
     await removeUnneeded(plan, context.journal);
     if (context.journal.has("fact", "clone")) return;
     throw interrupted(plan, "it was being undone, and is");
@@ -86,6 +86,8 @@ async function canGoOn(context: StepContext, step: StepName): Promise<boolean> {
  * made by this operation are removed. Returns whether the operation did what it was asked to.
  */
 export async function reconcileDead(plan: StoragePlan, journal: OperationJournal, view: JournalView): Promise<boolean> {
+  // Some disk never left an image that would be removed now: what is left over is the lesser evil.
+  if (journal.has("left")) return false;
   switch (view.fact) {
     case "merged":
     case "pivot":

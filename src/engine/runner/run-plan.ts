@@ -29,7 +29,8 @@ export async function runPlan(context: StepContext, hooks: RunHooks, from: StepN
       await step.act(context);
       await hooks.fault(`after ${name}`);
     } catch (error) {
-      if (hooks.decided() || context.monitor.state === "closed") throw error;
+      // A lost connection is "closing" before it is "closed", and fails what is in flight at once.
+      if (hooks.decided() || context.monitor.state !== "running") throw error;
       throw withRollback(error, await rollBack(context, hooks, name));
     }
   }

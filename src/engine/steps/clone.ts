@@ -1,3 +1,4 @@
+import { mergeBack } from "./merge-back.ts";
 import { removeOwnFiles } from "./own-files.ts";
 import { mirroredDisks, overlayPaths } from "./storage-plan.ts";
 import type { Step } from "./step.ts";
@@ -14,13 +15,8 @@ export const finishClone: Step = {
 export const commitBack: Step = {
   name: "commit-back",
   journalled: true,
-  async act({ dialect, monitor, plan, journal }) {
-    await dialect.commitBack(
-      monitor,
-      plan.disks,
-      () => journal.establish("commit-back"),
-      plan.options.prepareTimeoutMs,
-    );
-    await removeOwnFiles(journal, overlayPaths(plan));
+  async act(context) {
+    await mergeBack(context, "commit-back");
+    await removeOwnFiles(context.journal, overlayPaths(context.plan));
   },
 };

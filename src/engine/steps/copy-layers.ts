@@ -2,7 +2,7 @@ import { copyLayer, flattenChain } from "../../image/copy.ts";
 import { setBacking } from "../../image/create.ts";
 import { removeFile } from "../../image/files.ts";
 import { createOwnFile, removeOwnFiles } from "./own-files.ts";
-import type { LayerCopy, StoragePlan } from "./storage-plan.ts";
+import { mirroredDisks, type LayerCopy, type StoragePlan } from "./storage-plan.ts";
 import type { OperationJournal, Step, StepContext } from "./step.ts";
 
 /** Copies run at once: two keep a disk busy without taking the host from its guests. */
@@ -21,6 +21,11 @@ export const copyLayers: Step = {
     for (const copy of context.plan.copies) if (!waiting.includes(copy)) progress(copy, copy.sizeBytes);
     const failed = new AbortController();
     const signal = AbortSignal.any([context.signal, failed.signal]);
+    const copied = new AbortController();
+    // Copying takes hours, and is for nothing without its mirrors.
+    void context.dialect
+      .awaitFailure?.(context.monitor, mirroredDisks(context.plan), copied.signal)
+      .catch((error: unknown) => failed.abort(error));
     const worker = async (): Promise<void> => {
       for (let copy = waiting.shift(); copy !== undefined; copy = waiting.shift()) {
         await copyOne({ ...context, signal }, copy, progress);
@@ -28,6 +33,7 @@ export const copyLayers: Step = {
     };
     const workers = Array.from({ length: Math.min(copiesAtOnce, waiting.length) }, worker);
     const results = await Promise.allSettled(workers.map((running) => stopOthersOnFailure(running, failed)));
+    copied.abort();
     const first = results.find((result) => result.status === "rejected");
     if (first !== undefined) throw failed.signal.aborted ? failed.signal.reason : first.reason;
   },

@@ -1,8 +1,10 @@
 /** The two phases of the pivot (DESIGN section 2): hold all, decide on disk, let all go on on their mirrors. */
-import { QmError, errorText } from "../../base/errors.ts";
+import { QmError, errorText, isQmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
+import { isConnected } from "../../qemu/monitor.ts";
 import type { JobFailure } from "../../qemu/mirror-dialect/dialect.ts";
-import { mergedDisks, mirroredDisks, mirrorPaths, type MirroredDiskPlan } from "./storage-plan.ts";
+import { mirroredDisks, mirrorPaths, type MirroredDiskPlan } from "./storage-plan.ts";
+import { mergeBack } from "./merge-back.ts";
 import { removeOwnFiles } from "./own-files.ts";
 import type { Step, StepContext } from "./step.ts";
 
@@ -12,11 +14,20 @@ export const attachBacking: Step = {
   act: ({ dialect, monitor, plan }) => dialect.attachBacking(monitor, mirroredDisks(plan)),
 };
 
+/** What QEMU says of its jobs; other errors name the disk and its state already. */
+const refusals = ["QM_QMP_COMMAND", "QM_JOB_FAILED", "QM_TIMEOUT"] as const;
+
 export const preparePivot: Step = {
   name: "prepare-pivot",
   journalled: true,
-  act: ({ dialect, monitor, plan }) =>
-    dialect.preparePivot(monitor, mirroredDisks(plan), plan.options.prepareTimeoutMs),
+  async act({ dialect, monitor, plan }) {
+    try {
+      await dialect.preparePivot(monitor, mirroredDisks(plan), plan.options.prepareTimeoutMs);
+    } catch (error) {
+      if (!refusals.some((code) => isQmError(error, code))) throw error;
+      throw new QmError("QM_PIVOT_REFUSED", { reason: errorText(error) }, { cause: error });
+    }
+  },
   undo: ({ dialect, monitor, plan }) => dialect.cancelPivot(monitor, mirroredDisks(plan)),
 };
 
@@ -92,7 +103,7 @@ async function moveForward(context: StepContext, left: readonly MirroredDiskPlan
     journal.establish("pivot");
     return await dialect.finishPivot(monitor, left);
   } catch (error) {
-    if (monitor.state === "closed") throw error;
+    if (!isConnected(monitor)) throw error;
     await dialect.cancelPivot(monitor, left);
     return left.map(({ target }) => ({ target, reason: errorText(error) }));
   }
@@ -116,17 +127,12 @@ export const closeSource: Step = {
 export const mergeOverlays: Step = {
   name: "merge-overlays",
   journalled: false,
-  async act({ dialect, monitor, plan, journal }) {
-    const disks = mergedDisks(plan);
-    let merged = false;
-    const decide = (): void => {
-      journal.establish("merged");
-      merged = true;
-    };
+  async act(context) {
+    const { monitor, plan, journal } = context;
     try {
-      await dialect.commitBack(monitor, disks, decide, plan.options.prepareTimeoutMs);
+      await mergeBack(context, "merged");
     } catch (error) {
-      if (merged || monitor.state === "closed") throw error;
+      if (journal.has("fact", "merged") || !isConnected(monitor)) throw error;
       journal.record("not-merged", errorText(error));
       return;
     }

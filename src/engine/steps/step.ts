@@ -26,7 +26,7 @@ export const facts = [
 export type Fact = (typeof facts)[number];
 
 export interface OperationJournal {
-  /** Durable when it returns. `left` names disks that a fact does not hold for. */
+  /** Durable when it returns. `left` names disks that a fact does not hold for; a record of that kind says so for good. */
   establish(fact: Fact, left?: readonly string[]): void;
   /** Durable when it returns. */
   record(kind: string, data: unknown): void;

@@ -1,3 +1,4 @@
+import { mergeBack } from "./merge-back.ts";
 import type { Step } from "./step.ts";
 
 /** The instant: one transaction over all disks. Undoing it merges the overlays back, all or none. */
@@ -8,16 +9,12 @@ export const takeSnapshot: Step = {
     await dialect.takeSnapshot(monitor, plan.disks);
     journal.establish("snapshot-taken");
   },
-  async undo({ dialect, monitor, plan, journal }) {
+  async undo(context) {
+    const { dialect, monitor, plan, journal } = context;
     const seen = await dialect.observe(monitor, plan.disks);
     if (seen.every(({ active }) => active === "base")) return;
     // The outcome may have been unknown until now: the overlays have to be the truth before they are merged.
     if (!journal.has("fact", "snapshot-taken")) journal.establish("snapshot-taken");
-    await dialect.commitBack(
-      monitor,
-      plan.disks,
-      () => journal.establish("commit-back"),
-      plan.options.prepareTimeoutMs,
-    );
+    await mergeBack(context, "commit-back");
   },
 };

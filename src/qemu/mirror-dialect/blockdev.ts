@@ -10,7 +10,17 @@ import type { Monitor } from "../monitor.ts";
 import { allSettledOrFirstError } from "../tolerate.ts";
 import type { MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
 import { closeNodes, createImages, endCreating, fileNodeOptions, formatNodeOptions, nodesOf } from "./image-nodes.ts";
-import { cancelJobs, finalizeAll, holdJobs, holdJobsForClone, jobPhases, mirrorJobs, stopJobs } from "./mirror-jobs.ts";
+import {
+  cancelJobs,
+  finalizeAll,
+  finalizeJobs,
+  requireNone,
+  holdJobs,
+  holdJobsForClone,
+  jobPhases,
+  mirrorJobs,
+  stopJobs,
+} from "./mirror-jobs.ts";
 
 export const blockdevCommands = [
   "blockdev-add",
@@ -183,9 +193,11 @@ async function startCommits(
 }
 
 async function finishCommits(monitor: Monitor, disks: readonly SnapshotDiskPlan[]): Promise<void> {
-  await finalizeAll(monitor, commitJobs(disks), "merging the overlay back");
+  const failures = await finalizeJobs(monitor, commitJobs(disks));
+  // Those that were merged: an overlay that is open still would keep its base from being snapshot again.
   await closeNodes(
     monitor,
     disks.flatMap((disk) => nodesOf(disk.overlay)),
   );
+  requireNone(failures, "merging the overlay back");
 }

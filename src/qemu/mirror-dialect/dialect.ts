@@ -98,6 +98,9 @@ export interface MirrorDialect {
   /** Waits until every mirror is ready. Rejects with `QM_JOB_FAILED` when one ends instead. */
   awaitReady(monitor: Monitor, disks: readonly MirroredDiskPlan[], signal: AbortSignal): Promise<void>;
 
+  /** Rejects with `QM_JOB_FAILED` as soon as a mirror that is ready ends, with `QM_CANCELLED` when `signal` aborts. Absent: QEMU does not tell. */
+  awaitFailure?(monitor: Monitor, disks: readonly MirroredDiskPlan[], signal: AbortSignal): Promise<void>;
+
   /** Gives the mirrors up: the guest is on its source afterwards, the jobs are gone, the mirrors' nodes closed. Idempotent. */
   stopMirrors(monitor: Monitor, disks: readonly MirroredDiskPlan[]): Promise<void>;
 

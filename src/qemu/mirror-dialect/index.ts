@@ -35,7 +35,15 @@ export function chooseDialect(commands: ReadonlySet<string>): DialectName {
   });
 }
 
-/** Asks QEMU once (`query-commands`). */
-export async function probeDialect(monitor: Monitor): Promise<DialectName> {
-  return chooseDialect(new Set((await monitor.execute("query-commands")).map((command) => command.name)));
+const probed = new WeakMap<Monitor, Promise<DialectName>>();
+
+/** Asks QEMU once for each connection (`query-commands`). */
+export function probeDialect(monitor: Monitor): Promise<DialectName> {
+  const known = probed.get(monitor);
+  if (known !== undefined) return known;
+  const asked = monitor
+    .execute("query-commands")
+    .then((commands) => chooseDialect(new Set(commands.map((command) => command.name))));
+  probed.set(monitor, asked);
+  return asked;
 }

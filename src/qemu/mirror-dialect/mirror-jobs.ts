@@ -10,15 +10,16 @@ export function mirrorJobs(disks: readonly MirroredDiskPlan[]): WaitedJob[] {
   return disks.map((disk) => ({ id: disk.mirror.jobId, disk: disk.target }));
 }
 
-async function awaitMirrorsReady(
+async function awaitMirrors(
   monitor: Monitor,
   disks: readonly MirroredDiskPlan[],
   signal: AbortSignal,
+  wanted: "ready" | "pending",
 ): Promise<void> {
   const watch = watchJobs(monitor, mirrorJobs(disks));
   try {
     await watch.refresh();
-    await watch.until(["ready"], { signal, what: "mirror" });
+    await watch.until([wanted], { signal, what: "mirror" });
   } finally {
     watch.close();
   }
@@ -172,17 +173,25 @@ async function refusedOf(
 
 /** For jobs that all have to succeed now: `QM_JOB_FAILED` with the first one's reason. */
 export async function finalizeAll(monitor: Monitor, jobs: readonly WaitedJob[], what: string): Promise<void> {
-  const [failure] = await finalizeJobs(monitor, jobs);
-  if (failure !== undefined)
-    throw new QmError("QM_JOB_FAILED", { disk: failure.target, job: what, reason: failure.reason });
+  requireNone(await finalizeJobs(monitor, jobs), what);
+}
+
+/** `QM_JOB_FAILED` with the first one's reason, if there is one. */
+export function requireNone([failure]: readonly JobFailure[], what: string): void {
+  if (failure === undefined) return;
+  throw new QmError("QM_JOB_FAILED", { disk: failure.target, job: what, reason: failure.reason });
 }
 
 /** The part of a dialect that is the same for all QEMUs with these job commands. */
-export const jobPhases: Pick<MirrorDialect, "awaitReady" | "preparePivot" | "cancelPivot" | "finishPivot" | "observe"> =
-  {
-    awaitReady: awaitMirrorsReady,
-    preparePivot: (monitor, disks, timeoutMs) => holdJobs(monitor, mirrorJobs(disks), timeoutMs),
-    cancelPivot: (monitor, disks) => cancelJobs(monitor, mirrorJobs(disks)),
-    finishPivot: (monitor, disks) => finalizeJobs(monitor, mirrorJobs(disks)),
-    observe: observeDisks,
-  };
+export const jobPhases: Pick<
+  MirrorDialect,
+  "awaitReady" | "awaitFailure" | "preparePivot" | "cancelPivot" | "finishPivot" | "observe"
+> = {
+  awaitReady: (monitor, disks, signal) => awaitMirrors(monitor, disks, signal, "ready"),
+  // Nobody holds them meanwhile: what ends this wait is a failure.
+  awaitFailure: (monitor, disks, signal) => awaitMirrors(monitor, disks, signal, "pending"),
+  preparePivot: (monitor, disks, timeoutMs) => holdJobs(monitor, mirrorJobs(disks), timeoutMs),
+  cancelPivot: (monitor, disks) => cancelJobs(monitor, mirrorJobs(disks)),
+  finishPivot: (monitor, disks) => finalizeJobs(monitor, mirrorJobs(disks)),
+  observe: observeDisks,
+};
