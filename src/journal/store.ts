@@ -11,18 +11,19 @@ import { migrateSchema } from "./migrations.ts";
 import { createOperationTable, type OperationTable } from "./operations.ts";
 import { createSnapshotTable, type SnapshotTable } from "./snapshots.ts";
 
+/**
+ * What a write has survived when the call returns: by default a power failure. `process-death` is for what recovery can do without;
+ * it survives a power failure too once a later write has waited for the disk.
+ */
+export type Durability = "power-failure" | "process-death";
+
 export interface Store {
   readonly domains: DomainTable;
   readonly snapshots: SnapshotTable;
   readonly operations: OperationTable;
   readonly events: EventTable;
   /** All writes of `work` become durable together, or none when it throws; a call inside of another joins it. `work` is synchronous. */
-  atomically<T>(work: () => T): T;
-  /**
-   * The same for what recovery can do without: it survives the death of any process at once, and a power failure only with the
-   * next `atomically`.
-   */
-  atomicallyRelaxed<T>(work: () => T): T;
+  atomically<T>(work: () => T, durability?: Durability): T;
   close(): void;
 }
 
@@ -31,7 +32,6 @@ export function openStore(path: string): Store {
   const db = openDatabase(path);
   let inTransaction = false;
   const transact = <T>(work: () => T): T => {
-    if (inTransaction) return work();
     inTransaction = true;
     db.exec("BEGIN IMMEDIATE");
     try {
@@ -50,9 +50,9 @@ export function openStore(path: string): Store {
     snapshots: createSnapshotTable(db),
     operations: createOperationTable(db),
     events: createEventTable(db),
-    atomically: transact,
-    atomicallyRelaxed(work) {
+    atomically(work, durability = "power-failure") {
       if (inTransaction) return work();
+      if (durability === "power-failure") return transact(work);
       db.exec("PRAGMA synchronous = NORMAL");
       try {
         return transact(work);

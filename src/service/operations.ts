@@ -157,7 +157,7 @@ export class Operations {
     const result = { truth: truthOf(entry) };
     const body: ErrorBody | undefined = error?.toJSON();
     try {
-      store.atomicallyRelaxed(() => {
+      store.atomically(() => {
         store.operations.end(running.id, state, { error: body, result });
         events.append(entry.name, "operation", {
           operation: running.id,
@@ -165,7 +165,7 @@ export class Operations {
           state,
           ...(body === undefined ? {} : { error: body }),
         });
-      });
+      }, "process-death");
     } catch (failure) {
       // The journal cannot be written (its disk is full): the next start of the daemon finds the operation and ends it.
       logger.error({ operation: running.id, error: failure }, "the end of the operation could not be recorded");
@@ -217,9 +217,9 @@ export class Operations {
     return {
       establish: (fact, left = []) => {
         const before = { definition: entry.definition, run: entry.run };
+        const durability = relaxedFacts.has(fact) ? "process-death" : "power-failure";
         try {
-          const write = relaxedFacts.has(fact) ? store.atomicallyRelaxed : store.atomically;
-          write(() => {
+          store.atomically(() => {
             store.operations.decide(running.id, fact);
             store.operations.record(running.id, "fact", fact);
             if (left.length > 0) store.operations.record(running.id, "left", left);
@@ -234,7 +234,7 @@ export class Operations {
               if (heir !== undefined) store.snapshots.put({ ...heir, current: true });
             } else store.snapshots.put(snapshot);
             events.append(entry.name, "snapshot", { snapshot: plan.snapshot.name, operation: running.id, fact });
-          });
+          }, durability);
         } catch (error) {
           Object.assign(entry, before);
           throw error;

@@ -35,12 +35,7 @@ export const blockdevDialect: MirrorDialect = {
   name: "blockdev",
   ...jobPhases,
 
-  async prepare(monitor, disks, signal) {
-    await createImages(monitor, disks, signal);
-    await allSettledOrFirstError(
-      disks.map((disk) => monitor.execute("blockdev-add", formatNodeOptions(disk.overlay, disk.cache, false, null))),
-    );
-  },
+  prepare: createImages,
 
   async undoPrepare(monitor, disks) {
     await endCreating(monitor, disks);

@@ -42,7 +42,8 @@ interface NewImage {
 
 /**
  * Opens the protocol nodes of new overlays and mirrors and writes their qcow2 headers with QEMU's own `blockdev-create`
- * jobs: no process, and the image is flushed when its job has concluded. Reused images are only opened.
+ * jobs: no process, and the image is flushed when its job has concluded. Reused images are only opened. Then opens the overlays;
+ * mirrors are opened when they start, for their backing image is known then.
  */
 export async function createImages(
   monitor: Monitor,
@@ -60,16 +61,27 @@ export async function createImages(
       ]),
     );
     await watch.until(["concluded"], { signal, what: "creating the image" });
-    const errors = await watch.refresh();
-    for (const { id, disk } of jobs) {
-      const reason = errors.get(id);
-      if (reason !== undefined) throw new QmError("QM_JOB_FAILED", { disk, job: "creating the image", reason });
+    // One pipeline: the answer to the first tells whether the others could succeed at all.
+    const answered = watch.refresh();
+    const opened = allSettledOrFirstError([
+      ...jobs.map(({ id }) => monitor.execute("job-dismiss", { id })),
+      ...disks.map((disk) => monitor.execute("blockdev-add", formatNodeOptions(disk.overlay, disk.cache, false, null))),
+    ]);
+    const [errors, outcome] = await Promise.allSettled([answered, opened]);
+    if (errors.status === "rejected") throw errors.reason;
+    const failed = jobs.find(({ id }) => errors.value.has(id));
+    if (failed !== undefined) {
+      const reason = errors.value.get(failed.id) ?? "";
+      throw new QmError("QM_JOB_FAILED", { disk: failed.disk, job: "creating the image", reason });
     }
-  } finally {
-    watch.close();
+    if (outcome.status === "rejected") throw outcome.reason;
+  } catch (error) {
     await endCreating(monitor, disks).catch(() => {
       // The connection is gone: the first error says so already.
     });
+    throw error;
+  } finally {
+    watch.close();
   }
 }
 

@@ -127,22 +127,28 @@ const unfinished: ReadonlySet<JobStatus> = new Set(["undefined", "created", "run
  */
 export async function finalizeJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<JobFailure[]> {
   const failures = new Map<string, string>();
-  for (const { id, status } of await queryJobs(monitor)) {
-    if (unfinished.has(status)) failures.set(id, `its job is ${status}`);
-  }
-  const ending = jobs.filter(({ id }) => !failures.has(id));
-  const watch = watchJobs(monitor, ending);
+  let watch = watchJobs(monitor, jobs);
   try {
     await watch.refresh();
-    const present = ending.filter(({ id }) => watch.states.get(id) !== "absent");
+    for (const [id, status] of watch.states) if (unfinished.has(status)) failures.set(id, `its job is ${status}`);
+    if (failures.size > 0) {
+      const ending = jobs.filter(({ id }) => !failures.has(id));
+      watch.close();
+      watch = watchJobs(monitor, ending);
+      await watch.refresh();
+    }
+    const present = jobs.filter(({ id }) => (watch.states.get(id) ?? "absent") !== "absent");
     let held = present.filter(({ id }) => watch.states.get(id) === "pending");
     for (let tries = 0; held.length > 0 && tries < finalizeTries; tries++) {
       held = await refusedOf(held, (id) => monitor.execute("job-finalize", { id }), failures);
     }
     await allSettledOrFirstError(held.map(({ id }) => ignoreRefusal(monitor.execute("job-cancel", { id }))));
     await watch.until(["concluded", "null", "absent"], { what: "finishing the mirrors" });
-    for (const [id, reason] of await watch.refresh()) failures.set(id, failures.get(id) ?? reason);
-    await allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id }))));
+    const [errors] = await Promise.all([
+      watch.refresh(),
+      allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id })))),
+    ]);
+    for (const [id, reason] of errors) failures.set(id, failures.get(id) ?? reason);
   } finally {
     watch.close();
   }
