@@ -20,6 +20,8 @@ export interface WaitOptions {
   readonly timeoutMs?: number;
   /** What is waited for, for messages: "mirror". */
   readonly what: string;
+  /** Of the watched jobs those that count; absent: all. */
+  readonly only?: readonly WaitedJob[];
 }
 
 export interface JobWatch {
@@ -63,11 +65,12 @@ export function watchJobs(monitor: Monitor, jobs: readonly WaitedJob[]): JobWatc
   };
 
   const until = async (wanted: readonly JobStatus[], options: WaitOptions): Promise<void> => {
+    const { only = jobs } = options;
     try {
       await waitFor(monitor, waiters, options, () => {
-        const failed = jobs.find(({ id }) => !wanted.includes(state(id)) && ended.has(state(id)));
+        const failed = only.find(({ id }) => !wanted.includes(state(id)) && ended.has(state(id)));
         if (failed !== undefined) throw jobFailure(failed, options.what, `it is ${state(failed.id)}`);
-        return jobs.every(({ id }) => wanted.includes(state(id)));
+        return only.every(({ id }) => wanted.includes(state(id)));
       });
     } catch (error) {
       throw isQmError(error, "QM_JOB_FAILED") ? await explain(error, options.what) : error;

@@ -5,7 +5,7 @@ import type { Store } from "../journal/store.ts";
 import { queryJobs } from "../qemu/block-jobs.ts";
 import type { Monitor } from "../qemu/monitor.ts";
 import { findAgainPatiently } from "../qemu/process.ts";
-import type { DomainEntry, SnapshotEntry, StoredMirrors } from "./domain-entry.ts";
+import type { DomainEntry } from "./domain-entry.ts";
 import type { DomainRegistry } from "./domain-registry.ts";
 import type { EventLog } from "./event-log.ts";
 import type { Operations } from "./operations.ts";
@@ -74,11 +74,15 @@ export class MonitorWatch {
   #setMirrorState(entry: DomainEntry, target: string, state: "broken" | "lost", reason: string): void {
     const { store, registry, events } = this.#deps;
     const snapshot = registry.mirroredSnapshot(entry);
-    if (snapshot?.mirrors === undefined) return;
-    const present = snapshot.mirrors.states[target];
+    const mirrors = snapshot?.mirrors;
+    if (snapshot === undefined || mirrors === undefined) return;
+    const present = mirrors.states[target];
     if (present?.state === state || present?.state === "lost") return;
     store.atomically(() => {
-      store.snapshots.put(withMirrorState(snapshot, snapshot.mirrors, target, { state, reason }));
+      store.snapshots.put({
+        ...snapshot,
+        mirrors: { ...mirrors, states: { ...mirrors.states, [target]: { state, reason } } },
+      });
       events.append(entry.name, "mirror", { snapshot: snapshot.name, disk: target, state, reason });
     });
   }
@@ -118,14 +122,4 @@ export class MonitorWatch {
     const reason = error instanceof QmError ? error.message : errorText(error);
     this.#deps.logger.error({ domain: entry.name, reason }, "following QEMU failed");
   }
-}
-
-function withMirrorState(
-  snapshot: SnapshotEntry,
-  mirrors: StoredMirrors | undefined,
-  target: string,
-  state: { state: "broken" | "lost"; reason: string },
-): SnapshotEntry {
-  if (mirrors === undefined) return snapshot;
-  return { ...snapshot, mirrors: { ...mirrors, states: { ...mirrors.states, [target]: state } } };
 }

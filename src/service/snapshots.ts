@@ -5,10 +5,10 @@ import { basename, dirname, join } from "node:path";
 import type { SnapshotCreateBody } from "../api-types/index.ts";
 import { QmError } from "../base/errors.ts";
 import { planAbort, planPivot, planSnapshot } from "../engine/plans/plan-snapshot.ts";
-import type { DiskInput } from "../engine/plans/plan-parts.ts";
+import { withBacking, type DiskInput } from "../engine/plans/plan-parts.ts";
 import {
   defaultPrepareTimeoutMs,
-  mirroredDisks,
+  mirrorPaths,
   type CacheMode,
   type StoragePlan,
 } from "../engine/steps/storage-plan.ts";
@@ -117,10 +117,7 @@ export class Snapshots {
   /** Without QEMU there are no jobs to end: what is left of the mirrors are their files. */
   async #forgetLostMirrors(entry: DomainEntry, plan: StoragePlan): Promise<void> {
     const { store, registry, events } = this.#deps;
-    const paths = new Set(mirroredDisks(plan).map((disk) => disk.mirror.image.path));
-    await Promise.all(
-      plan.files.filter((file) => !file.existed && paths.has(file.path)).map((file) => removeFile(file.path)),
-    );
+    await Promise.all(mirrorPaths(plan).map((path) => removeFile(path)));
     store.atomically(() => {
       const after = applyToSnapshot(entry, plan, "mirrors-ended", [], registry.snapshots(entry));
       if (after !== undefined) store.snapshots.put(after);
@@ -231,10 +228,7 @@ async function withReadBacking(plan: StoragePlan): Promise<StoragePlan> {
       const [, first, ...rest] = await readChain(disk.mirror.image, { disk: disk.target });
       if (first === undefined)
         throw wrongBacking(disk.target, disk.mirror.image, disk.mirror.backing[0].image, undefined);
-      const node = (depth: number): string => `${disk.mirror?.node.replace(/-m$/, "") ?? ""}-${depth}`;
-      const toNode = (image: ImageRef, depth: number) => ({ image, node: node(depth), fileNode: `${node(depth)}-f` });
-      const backing = [toNode(first, 0), ...rest.map((image, index) => toNode(image, index + 1))] as const;
-      return { ...disk, mirror: { ...disk.mirror, backing: [backing[0], ...backing.slice(1)] as const } };
+      return { ...disk, mirror: withBacking(disk.mirror, [first, ...rest]) };
     }),
   );
   return { ...plan, disks };

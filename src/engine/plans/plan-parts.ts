@@ -72,18 +72,29 @@ export function planDisks(input: PlanInput): SnapshotDiskPlan[] {
   });
 }
 
+const mirrorSuffix = "-m";
+
 function planMirror(disk: DiskInput, image: ImageRef, prefix: string): MirrorPlan {
-  const [first, ...rest] = disk.mirrorBacking ?? [];
   const [base, ...below] = disk.layers;
   return {
-    ...imageNode(image, `${prefix}-m`),
+    ...imageNode(image, `${prefix}${mirrorSuffix}`),
     jobId: `${prefix}-mirror`,
-    sharesBase: first === undefined,
+    sharesBase: disk.mirrorBacking === undefined,
     backing:
-      first === undefined
+      disk.mirrorBacking === undefined
         ? [layerNode(base), ...below.map(layerNode)]
-        : [imageNode(first, `${prefix}-0`), ...rest.map((layer, depth) => imageNode(layer, `${prefix}-${depth + 1}`))],
+        : backingNodes(prefix, disk.mirrorBacking),
   };
+}
+
+/** The mirror with another chain below it, whose nodes are named as the plan names them. */
+export function withBacking(mirror: MirrorPlan, images: readonly [ImageRef, ...ImageRef[]]): MirrorPlan {
+  return { ...mirror, backing: backingNodes(mirror.node.slice(0, -mirrorSuffix.length), images) };
+}
+
+function backingNodes(prefix: string, images: readonly [ImageRef, ...ImageRef[]]): MirrorPlan["backing"] {
+  const [first, ...rest] = images;
+  return [imageNode(first, `${prefix}-0`), ...rest.map((layer, index) => imageNode(layer, `${prefix}-${index + 1}`))];
 }
 
 function layerNode(layer: LayerInput): ImageNode {

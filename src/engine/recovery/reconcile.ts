@@ -3,7 +3,6 @@
  * against what QEMU says (DESIGN section 2, table). Each branch may itself be interrupted and run again.
  */
 import { QmError } from "../../base/errors.ts";
-import { removeFile } from "../../image/files.ts";
 import {
   mirroredDisks,
   mirrorPaths,
@@ -16,6 +15,7 @@ import {
 import { removeCopies } from "../steps/copy-layers.ts";
 import { stepByName } from "../steps/index.ts";
 import { finishMergeBack } from "../steps/merge-back.ts";
+import { removeSourceFiles } from "../steps/pivot.ts";
 import { removeOwnFiles } from "../steps/own-files.ts";
 import { rollBack, runPlan, type RunHooks } from "../runner/run-plan.ts";
 import { facts, type Fact, type OperationJournal, type StepContext } from "../steps/step.ts";
@@ -92,8 +92,7 @@ export async function reconcileDead(plan: StoragePlan, journal: OperationJournal
     case "merged":
     case "pivot":
       if (view.fact === "merged") await removeOwnFiles(journal, mirrorPaths(plan));
-      if (plan.steps.includes("remove-source"))
-        await Promise.all(plan.removeAfterPivot.map((path) => removeFile(path)));
+      if (plan.steps.includes("remove-source")) await removeSourceFiles(plan);
       return true;
     case "clone":
       return true;

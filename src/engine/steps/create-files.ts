@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { syncDirectory } from "../../image/files.ts";
 import { createOwnFile, removeOwnFiles } from "./own-files.ts";
 import type { Step } from "./step.ts";
@@ -10,17 +11,11 @@ export const createFiles: Step = {
   journalled: true,
   async act({ plan, journal }) {
     const files = plan.files.filter((file) => !file.existed);
-    await settle(files.map((file) => createOwnFile(journal, file)));
+    await allSettledOrFirstError(files.map((file) => createOwnFile(journal, file)));
     const directories = new Set(files.map((file) => dirname(file.path)));
-    await settle([...directories].map((directory) => syncDirectory(directory)));
+    await allSettledOrFirstError([...directories].map((directory) => syncDirectory(directory)));
   },
   async undo({ plan, journal }) {
     await removeOwnFiles(journal, newPaths(plan));
   },
 };
-
-/** Nothing may still be on its way when the step is undone. */
-async function settle(work: readonly Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-}

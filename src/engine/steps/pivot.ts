@@ -3,7 +3,7 @@ import { QmError, errorText, isQmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
 import { isConnected } from "../../qemu/monitor.ts";
 import type { JobFailure } from "../../qemu/mirror-dialect/dialect.ts";
-import { mirroredDisks, mirrorPaths, type MirroredDiskPlan } from "./storage-plan.ts";
+import { mirroredDisks, mirrorPaths, type MirroredDiskPlan, type StoragePlan } from "./storage-plan.ts";
 import { mergeBack } from "./merge-back.ts";
 import { removeOwnFiles } from "./own-files.ts";
 import type { Step, StepContext } from "./step.ts";
@@ -143,7 +143,9 @@ export const mergeOverlays: Step = {
 export const removeSource: Step = {
   name: "remove-source",
   journalled: false,
-  async act({ plan }) {
-    await Promise.all(plan.removeAfterPivot.map((path) => removeFile(path)));
-  },
+  act: ({ plan }) => removeSourceFiles(plan),
 };
+
+export async function removeSourceFiles(plan: StoragePlan): Promise<void> {
+  await Promise.all(plan.removeAfterPivot.map((path) => removeFile(path)));
+}

@@ -5,9 +5,9 @@
  * backing at all, a guest write smaller than a cluster would make QEMU fill the rest of the cluster with zeros on the mirror,
  * over data of the base (seen on QEMU 7.2: docs/decisions/0002-mirror-backing.md).
  */
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { watchJobs, type WaitedJob } from "../block-jobs.ts";
 import type { Monitor } from "../monitor.ts";
-import { allSettledOrFirstError } from "../tolerate.ts";
 import type { MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
 import { closeNodes, createImages, endCreating, fileNodeOptions, formatNodeOptions, nodesOf } from "./image-nodes.ts";
 import {

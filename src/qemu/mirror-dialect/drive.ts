@@ -6,9 +6,9 @@
  * writes to whole clusters then (docs/decisions/0002-mirror-backing.md). A guest that writes faster than the mirror drains makes
  * the pivot time out and be given up, never split.
  */
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { QmError } from "../../base/errors.ts";
 import type { Monitor } from "../monitor.ts";
-import { allSettledOrFirstError } from "../tolerate.ts";
 import type { ImageCreator, MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
 import { finalizeAll, holdJobsForClone, jobPhases, mirrorJobs, stopJobs } from "./mirror-jobs.ts";
 

@@ -1,5 +1,6 @@
 /** Opening and closing images as nodes of QEMU's graph: the protocol node (`fileNode`) and the format node above it. */
-import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
+import { allSettledOrFirstError } from "../../base/settle.ts";
+import { ignoreRefusal } from "../tolerate.ts";
 import type { Monitor } from "../monitor.ts";
 import { watchJobs, type WaitedJob } from "../block-jobs.ts";
 import type { CacheMode, ImageNode, SnapshotDiskPlan } from "./dialect.ts";

@@ -1,8 +1,9 @@
 /** What the dialects with block jobs share: the two phases of the pivot, the clone and the abort. */
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { QmError, errorText, isQmError } from "../../base/errors.ts";
-import { queryJobs, watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
+import { watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
 import type { Monitor } from "../monitor.ts";
-import { allSettledOrFirstError, ignoreRefusal } from "../tolerate.ts";
+import { ignoreRefusal } from "../tolerate.ts";
 import type { JobFailure, MirrorDialect, MirroredDiskPlan } from "./dialect.ts";
 import { observeDisks } from "./observe.ts";
 
@@ -72,24 +73,19 @@ const drainTimeoutMs = 2000;
  * were asked to complete: a drained job would pivot when it is finalized. `cancelJobs` is for those.
  */
 export async function stopJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<void> {
-  const seen = await queryJobs(monitor);
-  const ready = jobs.filter(({ id }) => seen.some((job) => job.id === id && job.status === "ready"));
-  const watch = watchJobs(monitor, ready);
+  const watch = watchJobs(monitor, jobs);
   try {
     await watch.refresh();
+    const only = jobs.filter(({ id }) => watch.states.get(id) === "ready");
     await allSettledOrFirstError(
-      ready.map(({ id }) => ignoreRefusal(monitor.execute("block-job-cancel", { device: id }))),
+      only.map(({ id }) => ignoreRefusal(monitor.execute("block-job-cancel", { device: id }))),
     );
-    if (ready.length > 0) {
-      await watch
-        .until(["pending", "concluded", "null", "absent"], { what: "draining the mirrors", timeoutMs: drainTimeoutMs })
-        .catch(ignoreTimeout);
-    }
-    const pending = ready.filter(({ id }) => watch.states.get(id) === "pending");
+    const draining = { what: "draining the mirrors", timeoutMs: drainTimeoutMs, only };
+    await watch.until(["pending", "concluded", "null", "absent"], draining).catch(ignoreTimeout);
+    const pending = only.filter(({ id }) => watch.states.get(id) === "pending");
     await allSettledOrFirstError(pending.map(({ id }) => ignoreRefusal(monitor.execute("job-finalize", { id }))));
-    if (pending.length === ready.length) {
-      await watch.until(["concluded", "null", "absent"], { what: "ending the mirrors" });
-    }
+    // One that QEMU would not finalize is held still: it is cancelled with the others below.
+    await watch.until(["concluded", "null", "absent"], { ...draining, only: pending }).catch(ignoreTimeout);
   } finally {
     watch.close();
   }
@@ -127,23 +123,17 @@ const unfinished: ReadonlySet<JobStatus> = new Set(["undefined", "created", "run
  */
 export async function finalizeJobs(monitor: Monitor, jobs: readonly WaitedJob[]): Promise<JobFailure[]> {
   const failures = new Map<string, string>();
-  let watch = watchJobs(monitor, jobs);
+  const watch = watchJobs(monitor, jobs);
   try {
     await watch.refresh();
     for (const [id, status] of watch.states) if (unfinished.has(status)) failures.set(id, `its job is ${status}`);
-    if (failures.size > 0) {
-      const ending = jobs.filter(({ id }) => !failures.has(id));
-      watch.close();
-      watch = watchJobs(monitor, ending);
-      await watch.refresh();
-    }
-    const present = jobs.filter(({ id }) => (watch.states.get(id) ?? "absent") !== "absent");
+    const present = jobs.filter(({ id }) => !failures.has(id) && watch.states.get(id) !== "absent");
     let held = present.filter(({ id }) => watch.states.get(id) === "pending");
     for (let tries = 0; held.length > 0 && tries < finalizeTries; tries++) {
       held = await refusedOf(held, (id) => monitor.execute("job-finalize", { id }), failures);
     }
     await allSettledOrFirstError(held.map(({ id }) => ignoreRefusal(monitor.execute("job-cancel", { id }))));
-    await watch.until(["concluded", "null", "absent"], { what: "finishing the mirrors" });
+    await watch.until(["concluded", "null", "absent"], { what: "finishing the mirrors", only: present });
     const [errors] = await Promise.all([
       watch.refresh(),
       allSettledOrFirstError(present.map(({ id }) => ignoreRefusal(monitor.execute("job-dismiss", { id })))),

@@ -2,10 +2,10 @@
  * The vocabulary of the monitors of 2012 (RHEL 6.3's, and what was proposed for QEMU 1.1), as far as the reopen dialects
  * use it. Block devices are named by `device`: there are no node names, and a mirror is not a job with an id.
  */
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { QmError, errorText, isQmError } from "../../base/errors.ts";
 import type { QmpClient } from "../../qmp/client-types.ts";
 import type { Monitor } from "../monitor.ts";
-import { allSettledOrFirstError } from "../tolerate.ts";
 import type { JobFailure, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
 
 export type ReopenPrefix = "" | "__com.redhat_";

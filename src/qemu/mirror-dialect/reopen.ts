@@ -17,12 +17,12 @@
  *
  * A caller that finds the guest stopped and disks on their mirrors, with no decision written, calls `cancelPivot`.
  */
+import { allSettledOrFirstError } from "../../base/settle.ts";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cancellation } from "../../base/abort.ts";
 import { QmError, errorText } from "../../base/errors.ts";
 import type { Monitor } from "../monitor.ts";
-import { allSettledOrFirstError } from "../tolerate.ts";
 import type { ImageCreator, MirrorDialect, MirroredDiskPlan, SnapshotDiskPlan } from "./dialect.ts";
 import { createHeaders } from "./drive.ts";
 import { asOldMonitor, mirrorTarget, reopenDisks, snapshotActions, type ReopenPrefix } from "./reopen-commands.ts";
