@@ -44,7 +44,7 @@ async function collectEntries(cacheDir: string, kernel: string): Promise<Archive
     return { type: "file", path: `modules/${name}.ko`, content, executable: false };
   });
   return [
-    ...["bin", "dev", "proc", "modules"].map((path): ArchiveEntry => ({ type: "directory", path })),
+    ...["bin", "dev", "proc", "sys", "modules"].map((path): ArchiveEntry => ({ type: "directory", path })),
     { type: "character-device", path: "dev/console", major: 5, minor: 1 },
     { type: "file", path: "init", content: Buffer.from(initScript), executable: true },
     { type: "file", path: "bin/busybox", content: await readBusybox(), executable: true },
@@ -55,11 +55,13 @@ async function collectEntries(cacheDir: string, kernel: string): Promise<Archive
 
 /**
  * `S` says that the guest is up. SCSI disks appear some time after their driver is loaded and the guest has no udev to tell:
- * so it looks again every 20 ms, 10 s at most.
+ * so it looks again every 20 ms, 10 s at most. Linux probes them side by side, so `sdb` may be the first disk of the bus:
+ * `sda` on the command line means the first by address.
  */
 const initScript = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox mount -t sysfs sys /sys
 disks= run=0 slots=0 offset=0 interval=0 count=0
 for word in $(/bin/busybox cat /proc/cmdline); do
   case $word in
@@ -79,6 +81,16 @@ paths=
 for disk in $(IFS=,; echo $disks); do
   tries=0
   until [ -b /dev/$disk ] || [ $tries = 500 ]; do /bin/busybox usleep 20000; tries=$((tries + 1)); done
+done
+for disk in $(IFS=,; echo $disks); do
+  case $disk in
+    sd?)
+      letters=\${disk#sd}
+      for found in /sys/bus/scsi/devices/*:*:*:*/block/*; do
+        [ $letters = a ] && disk=\${found##*/} && break
+        letters=$(echo $letters | /bin/busybox tr b-z a-y)
+      done ;;
+  esac
   paths="$paths /dev/$disk"
 done
 echo S
