@@ -1,4 +1,5 @@
 /** The QMP client: numbers commands, matches answers, passes events on. */
+import { randomUUID } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { throwIfAborted, withLimits } from "../base/abort.ts";
 import { QmError, isQmError } from "../base/errors.ts";
@@ -42,6 +43,8 @@ export class StreamQmpClient<V extends Vocabulary, E extends EventVocabulary> im
   readonly #decoder: LineDecoder;
   readonly #events = new EventHub();
   readonly #pending = new Map<unknown, PendingCommand>();
+  /** Ours alone: no answer to another connection's command must pass for one of ours. */
+  readonly #idPrefix = `${randomUUID().slice(0, 8)}-`;
   readonly #ready = Promise.withResolvers<void>();
   #version: QemuVersion | undefined;
   #outOfBand = false;
@@ -115,7 +118,7 @@ export class StreamQmpClient<V extends Vocabulary, E extends EventVocabulary> im
   }
 
   #send(command: string, args: unknown, outOfBand = false): Promise<unknown> {
-    const id = ++this.#lastId;
+    const id = `${this.#idPrefix}${++this.#lastId}`;
     const answer = Promise.withResolvers<unknown>();
     this.#pending.set(id, { command, answer });
     const verb = outOfBand && this.#outOfBand ? "exec-oob" : "execute";
@@ -132,6 +135,7 @@ export class StreamQmpClient<V extends Vocabulary, E extends EventVocabulary> im
   }
 
   #handle(message: MonitorMessage): void {
+    if (this.#isStray(message)) return;
     if ((message.kind === "greeting") !== (this.#connection.state === "greeting")) {
       throw protocolError(`${message.kind} in the state ${this.#connection.state}`);
     }
@@ -150,6 +154,13 @@ export class StreamQmpClient<V extends Vocabulary, E extends EventVocabulary> im
         answer.reject(commandError(command, message.errorClass, message.reason));
       }
     }
+  }
+
+  /** QEMU answers a client that has gone in front of the next one: what an earlier daemon had in flight when it ended. */
+  #isStray(message: MonitorMessage): boolean {
+    if (message.kind !== "return" && message.kind !== "error") return false;
+    const { id } = message;
+    return id !== undefined && !(typeof id === "string" && id.startsWith(this.#idPrefix));
   }
 
   #takePending(message: Extract<MonitorMessage, { id: unknown }>): PendingCommand {

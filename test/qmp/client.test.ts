@@ -112,10 +112,11 @@ const violations: Record<string, (peer: Peer, id: unknown) => void> = {
   "bytes that are not UTF-8": (peer) => peer.socket.write(Buffer.from([0x7b, 0xff, 0x7d, 0x0a])),
   "half a line": (peer) => peer.socket.end('{"return":'),
   "a line that is too long": (peer) => peer.socket.write("x".repeat(5000)),
-  "an answer to an unknown id": (peer) => peer.send({ return: {}, id: 4711 }),
+  "an answer to a command that was never sent": (peer, id) => peer.send({ return: {}, id: `${String(id)}000` }),
   "an answer without an id": (peer) => peer.send({ return: {} }),
   "an error without an id": (peer) => peer.send({ error: { class: "GenericError", desc: "JSON parse error" } }),
-  "a second answer": (peer, id) => peer.send({ return: {}, id: Number(id) - 1 }),
+  "a second answer": (peer, id) =>
+    peer.send({ return: {}, id: String(id).replace(/[0-9]+$/, (n) => String(Number(n) - 1)) }),
   "a second greeting": (peer) => peer.send(greeting),
 };
 for (const [violation, violate] of Object.entries(violations)) {
@@ -222,4 +223,14 @@ test("nobody listening, a refusal, a hang-up, a wrong peer, silence and an abort
   hasCode("QM_QMP_PROTOCOL")(await attempt((peer) => void peer.socket.write("220 smtp\r\n")));
   hasCode("QM_TIMEOUT", { timeoutMs: 20 })(await attempt(() => undefined, { connectTimeoutMs: 20 }));
   hasCode("QM_CANCELLED")(await attempt(() => undefined, { signal: AbortSignal.timeout(10) }));
+});
+
+test("answers to what an earlier connection had in flight are not taken for ours", async (t) => {
+  const { client } = await connectTo(t, async (peer) => {
+    const { id } = await peer.read();
+    const others = [7, "another-1", String(id).replace(/^./, (first) => (first === "0" ? "1" : "0"))];
+    for (const other of others) peer.send({ return: { name: "stale" }, id: other });
+    peer.send({ error: { class: "GenericError", desc: "stale" }, id: 1 }, { return: { name: "ours" }, id });
+  });
+  assert.deepEqual(await client.execute("query-name"), { name: "ours" });
 });
