@@ -75,6 +75,20 @@ export const errorRegistry = {
     exit: 1,
     next: "end it with `qmirror snapshot-delete {domain} {snapshot} --mirror-pivot` or `--mirror-abort`",
   },
+  QM_BLOCK_COPY: {
+    message: "disk '{disk}' of domain '{domain}' is being copied to {path}: {what} is not possible",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "end the copy with `qmirror blockjob {domain} {disk} --pivot` or `--abort`",
+  },
+  QM_NO_BLOCK_JOB: {
+    message: "nothing is done to disk '{disk}' of domain '{domain}'",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "`qmirror blockjob {domain}` shows what is under way",
+  },
   QM_NO_DISK: {
     message: "domain '{domain}' has no disk '{disk}'",
     http: 404,
@@ -97,6 +111,36 @@ export const errorRegistry = {
     libvirt: 55,
     exit: 1,
   },
+  QM_NO_CURRENT_SNAPSHOT: {
+    message: "domain '{domain}' has no current snapshot",
+    http: 404,
+    libvirt: 72,
+    exit: 1,
+  },
+  QM_SNAPSHOT_DELETING: {
+    message:
+      "deleting snapshot '{snapshot}' of domain '{domain}' has begun and was interrupted: {what} is not possible",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "`qmirror snapshot-delete {domain} {snapshot}` finishes it",
+  },
+  QM_SNAPSHOT_TREE: { message: "snapshot '{snapshot}': {reason}", http: 409, libvirt: 55, exit: 1 },
+  QM_SNAPSHOT_NEEDS_IMAGE: {
+    message: "disk '{disk}': {path} is needed by {user}: {what} is not possible",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "nothing was changed; delete what needs it first",
+  },
+  QM_REVERT_RISKY: {
+    message: "reverting to snapshot '{snapshot}' is refused: {reason}",
+    http: 409,
+    libvirt: 93,
+    exit: 1,
+    next: "`--force` does it all the same",
+  },
+  QM_MEMORY_FILE: { message: "{path} does not fit: {reason}", http: 409, libvirt: 55, exit: 1 },
   QM_SNAPSHOT_NOT_MIRRORED: {
     message: "snapshot '{snapshot}' of domain '{domain}' is not mirrored",
     http: 409,
