@@ -119,17 +119,21 @@ const controllerModels = {
   sata: [],
   scsi: ["virtio-scsi"],
   "virtio-serial": [],
-  usb: ["none"],
+  usb: ["none", "qemu-xhci"],
 } as const satisfies Record<string, readonly string[]>;
 const controllerTypes = Object.keys(controllerModels) as (keyof typeof controllerModels)[];
 
-/** Accepts a `<controller>` that says no more than what is so anyway, and keeps nothing of it. */
-export function checkController(controller: ElementReader): void {
+/**
+ * Accepts a `<controller>` that says no more than what is so anyway, and keeps nothing of it; but for usb, which a machine has or
+ * has not: the model is returned.
+ */
+export function readController(controller: ElementReader): "none" | "qemu-xhci" | undefined {
   const type = controller.choice("type", controllerTypes) ?? controller.fail("is missing", "@type");
   controller.choice("index", ["0"]);
   const models: readonly string[] = controllerModels[type];
-  if (models.length === 0) return;
-  if (controller.choice("model", models) === undefined) {
+  if (models.length === 0) return undefined;
+  const model =
+    controller.choice("model", models) ??
     controller.unsupported(` without a model for '${type}' (supported: ${models.join(", ")})`);
-  }
+  return type === "usb" && (model === "none" || model === "qemu-xhci") ? model : undefined;
 }

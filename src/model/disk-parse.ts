@@ -1,7 +1,7 @@
 import type { ElementReader } from "../xml/element-reader.ts";
 import { diskBuses, type Disk, type DiskBus } from "./domain.ts";
-import { diskFormats, type ImageRef } from "./image.ts";
-import { imageTypes, readSourcePath } from "./image-xml.ts";
+import { diskFormats, imageTypes, type ImageRef } from "./image.ts";
+import { readBackingStore, readSource } from "./image-xml.ts";
 import { readCount } from "./memory-size.ts";
 
 /** By the prefix of the target's name, where the XML names no bus. `hd` would be IDE, which we do not run. */
@@ -9,7 +9,7 @@ const busOfPrefix: Readonly<Record<string, DiskBus>> = { vd: "virtio", sd: "scsi
 
 /**
  * Reads `<disk>`. The image's format is the driver's, `raw` where it has none, as in libvirt: never probed.
- * `<backingStore>`, `<mirror>` and `<alias>` are output only: a chain is read from its images, a mirror is made by a snapshot.
+ * `<mirror>` and `<alias>` are output only: a mirror is made by a snapshot.
  */
 export function parseDisk(disk: ElementReader): Disk {
   const type = disk.choice("type", imageTypes) ?? "file";
@@ -17,7 +17,8 @@ export function parseDisk(disk: ElementReader): Disk {
   const driver = disk.child("driver", parseDriver) ?? { format: "raw" as const, tuning: {} };
   const source = disk.child("source", (s) => readSource(s, type, driver.format));
   const target = disk.requireChild("target", (t) => parseTarget(t, device));
-  disk.ignore("backingStore", "mirror", "alias");
+  const statedBacking = disk.child("backingStore", readBackingStore);
+  disk.ignore("mirror", "alias");
   const readonly = disk.hasChild("readonly");
   const serial = disk.child("serial", parseSerialNumber);
   const bootIndex = disk.child("boot", (boot) => {
@@ -25,15 +26,34 @@ export function parseDisk(disk: ElementReader): Disk {
     return order > 0 ? order : boot.fail("must be 1 or more", "@order");
   });
   if (device === "disk" && source === undefined) disk.fail("has no <source>");
+  if (source?.network !== undefined) checkNetworkDisk(disk, source, statedBacking, readonly || device === "cdrom");
+  if (type === "network" && driver.tuning.io !== undefined) disk.unsupported(" on a network disk", "/driver@io");
   return {
     ...target,
     device,
     ...(source === undefined ? {} : { source }),
+    ...(statedBacking === undefined ? {} : { statedBacking }),
     ...driver.tuning,
     readonly: readonly || device === "cdrom",
     ...(serial === undefined ? {} : { serial }),
     ...(bootIndex === undefined ? {} : { bootIndex }),
   };
+}
+
+/** Nobody here opens the image: what its header would say must be told. */
+function checkNetworkDisk(
+  disk: ElementReader,
+  { format, network }: ImageRef,
+  statedBacking: Disk["statedBacking"],
+  isReadOnly: boolean,
+): void {
+  if (format !== "raw" && statedBacking === undefined) {
+    disk.fail("is a qcow2 image on the network, so <backingStore> must say what it stands on, or be empty");
+  }
+  const protocol = network?.protocol;
+  if (!isReadOnly && (protocol === "http" || protocol === "https")) {
+    disk.fail(`cannot be written to by ${protocol}: it needs <readonly/>`);
+  }
 }
 
 type Tuning = Pick<Disk, "cache" | "io" | "discard" | "detectZeroes">;
@@ -64,11 +84,6 @@ function parseDriver(driver: ElementReader): { format: ImageRef["format"]; tunin
       ...(detectZeroes === undefined ? {} : { detectZeroes }),
     },
   };
-}
-
-function readSource(source: ElementReader, type: ImageRef["type"], format: ImageRef["format"]): ImageRef | undefined {
-  const path = readSourcePath(source, type);
-  return path === undefined ? undefined : { type, path, format };
 }
 
 function parseTarget(target: ElementReader, device: Disk["device"]): { target: string; bus: DiskBus } {

@@ -1,7 +1,9 @@
 import { makeElement, type XmlElement } from "../xml/element.ts";
 import { knownNamespaces } from "../xml/element-reader.ts";
+import { readXml } from "../xml/read.ts";
 import { writeXml } from "../xml/write.ts";
 import type { AgentChannel, Disk, DomainDefinition, NetworkInterface, SerialPort, VncGraphics } from "./domain.ts";
+import { formatInputs, formatLastDevices, formatSleep, formatUsb } from "./hardware-format.ts";
 import { formatBackingStore, formatMirror, formatSource } from "./image-xml.ts";
 
 export interface FormatDomainOptions {
@@ -14,6 +16,11 @@ export interface FormatDomainOptions {
  * definition, without what only live XML has. Errors: `QM_XML_INVALID` for a text that XML cannot carry.
  */
 export function formatDomain(def: DomainDefinition, options: FormatDomainOptions = {}): string {
+  return writeXml(buildDomain(def, options));
+}
+
+/** What {@link formatDomain} writes, for a document that holds it. */
+export function buildDomain(def: DomainDefinition, options: FormatDomainOptions = {}): XmlElement {
   const isLive = options.live !== undefined;
   const commandLine = formatCommandLine(def);
   const root = makeElement("domain", { type: def.type, id: options.live?.id }, [
@@ -21,6 +28,7 @@ export function formatDomain(def: DomainDefinition, options: FormatDomainOptions
     makeElement("uuid", {}, def.uuid),
     optional("title", def.title),
     optional("description", def.description),
+    def.metadata === undefined ? undefined : readXml(def.metadata),
     makeElement("memory", { unit: "KiB" }, def.memoryBytes / 1024),
     makeElement("currentMemory", { unit: "KiB" }, def.memoryBytes / 1024),
     makeElement("vcpu", { placement: "static" }, def.vcpus),
@@ -37,18 +45,21 @@ export function formatDomain(def: DomainDefinition, options: FormatDomainOptions
     makeElement("on_poweroff", {}, "destroy"),
     makeElement("on_reboot", {}, "restart"),
     makeElement("on_crash", {}, "destroy"),
+    def.sleep === undefined ? undefined : formatSleep(def.sleep),
     makeElement("devices", {}, [
       optional("emulator", def.emulator),
       ...def.disks.map((disk) => formatDisk(disk, isLive)),
+      formatUsb(def),
       ...def.interfaces.map(formatInterface),
       ...def.serials.map(formatSerialPort),
       def.agentChannel === undefined ? undefined : formatAgentChannel(def.agentChannel),
+      ...formatInputs(def),
       def.graphics === undefined ? undefined : formatGraphics(def.graphics, isLive),
-      makeElement("memballoon", { model: "none" }),
+      ...formatLastDevices(def),
     ]),
     commandLine,
   ]);
-  return writeXml(commandLine === undefined ? root : { ...root, declarations: knownNamespaces });
+  return commandLine === undefined ? root : { ...root, declarations: knownNamespaces };
 }
 
 function optional(name: string, text: string | undefined): XmlElement | undefined {
@@ -75,6 +86,8 @@ function formatCpu(model: string): XmlElement {
 
 function formatDisk(disk: Disk, isLive: boolean): XmlElement {
   const { source, mirror } = disk;
+  const backing = isLive ? (disk.backing ?? disk.statedBacking) : disk.statedBacking;
+  const index = isLive ? 1 : undefined;
   const isMirroring = mirror?.state === "starting" || mirror?.state === "ready";
   return makeElement("disk", { type: source?.type ?? "file", device: disk.device }, [
     makeElement("driver", {
@@ -85,8 +98,8 @@ function formatDisk(disk: Disk, isLive: boolean): XmlElement {
       discard: disk.discard,
       detect_zeroes: disk.detectZeroes,
     }),
-    source === undefined ? undefined : formatSource(source),
-    isLive && disk.backing !== undefined ? formatBackingStore(disk.backing) : undefined,
+    source === undefined ? undefined : formatSource(source, index),
+    backing === undefined ? undefined : formatBackingStore(backing, index && index + 1),
     isLive && isMirroring ? formatMirror(mirror, "copy") : undefined,
     makeElement("target", { dev: disk.target, bus: disk.bus }),
     disk.readonly ? makeElement("readonly") : undefined,

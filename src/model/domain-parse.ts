@@ -2,9 +2,11 @@ import { randomUUID } from "node:crypto";
 import { QmError } from "../base/errors.ts";
 import { ElementReader } from "../xml/element-reader.ts";
 import { readXml } from "../xml/read.ts";
-import { checkController, parseAgentChannel, parseGraphics, parseInterface, parseSerialPort } from "./device-parse.ts";
+import { parseAgentChannel, parseGraphics, parseInterface, parseSerialPort, readController } from "./device-parse.ts";
 import { parseDisk } from "./disk-parse.ts";
 import type { Disk, DomainDefinition, OsBoot } from "./domain.ts";
+import { parseHardware, parseSleep } from "./hardware-parse.ts";
+import type { Hardware } from "./hardware.ts";
 import { readCount, readMemoryBytes } from "./memory-size.ts";
 import { checkDomainName, checkPath } from "./names.ts";
 
@@ -17,7 +19,7 @@ export interface ParseDomainOptions {
 }
 
 /**
- * Reads libvirt's `<domain>`, the subset of docs/reference/xml.md. What we do not run is refused by name and never dropped.
+ * Reads libvirt's `<domain>`, the subset of docs/reference/xml-domain.md. What we do not run is refused by name and never dropped.
  *
  * Errors: those of `readXml`; `QM_XML_UNSUPPORTED` (an element, attribute or value outside the subset),
  * `QM_XML_INVALID` (a missing or nonsensical value). Holds afterwards: `formatDomain` gives XML that reads as the same
@@ -27,13 +29,15 @@ export function parseDomain(xml: string, options: ParseDomainOptions = {}): Doma
   return ElementReader.readRoot(readXml(xml), "domain", (domain) => readDomain(domain, options.newUuid ?? randomUUID));
 }
 
-function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinition {
+/** Reads a definition from an element of any name: `<inactiveDomain>` is one too. */
+export function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinition {
   domain.ignore("@id");
   const type = domain.choice("type", ["kvm", "qemu"] as const) ?? domain.fail("is missing", "@type");
   const name = domain.requireChild("name", (e) => checkDomainName(e.text(), e.path));
   const uuid = domain.child("uuid", parseUuid) ?? newUuid();
   const title = domain.child("title", parseTitle);
   const description = domain.child("description", (e) => e.text());
+  const metadata = domain.child("metadata", (e) => e.document());
   const memoryBytes = domain.requireChild("memory", readMemoryBytes);
   domain.child("currentMemory", (e) => {
     if (readMemoryBytes(e) !== memoryBytes) e.unsupported(" with a value other than <memory>: there is no ballooning");
@@ -42,6 +46,7 @@ function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinit
   const os = domain.requireChild("os", parseOs);
   const features = domain.child("features", (e) => (["acpi", "apic"] as const).filter((f) => e.hasChild(f))) ?? [];
   const cpuModel = domain.child("cpu", parseCpu);
+  const sleep = domain.child("pm", (e) => parseSleep(e, os.arch));
   checkFixedBehaviour(domain);
   const devices = domain.child("devices", parseDevices) ?? { disks: [], interfaces: [], serials: [] };
   const { qemuArgs, qemuEnv } = domain.child("qemu:commandline", parseCommandLine) ?? { qemuArgs: [], qemuEnv: {} };
@@ -52,6 +57,7 @@ function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinit
     uuid,
     ...(title === undefined ? {} : { title }),
     ...(description === undefined ? {} : { description }),
+    ...(metadata === undefined ? {} : { metadata }),
     memoryBytes,
     vcpus,
     arch: os.arch,
@@ -59,6 +65,7 @@ function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinit
     os: os.boot,
     features,
     ...(cpuModel === undefined ? {} : { cpuModel }),
+    ...(sleep === undefined ? {} : { sleep }),
     ...devices,
     qemuArgs,
     qemuEnv,
@@ -66,7 +73,7 @@ function readDomain(domain: ElementReader, newUuid: () => string): DomainDefinit
 }
 
 /** Accepts a uuid with or without dashes, in either case. */
-function parseUuid(element: ElementReader): string {
+export function parseUuid(element: ElementReader): string {
   const hex = element.token().toLowerCase().replaceAll("-", "");
   if (!/^[0-9a-f]{32}$/.test(hex)) element.fail(`'${element.token()}' is not a uuid`);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
@@ -146,22 +153,24 @@ function checkFixedBehaviour(domain: ElementReader): void {
   domain.child("on_poweroff", (e) => e.textChoice(["destroy"]));
   domain.child("on_reboot", (e) => e.textChoice(["restart"]));
   domain.child("on_crash", (e) => e.textChoice(["destroy"]));
+  domain.child("seclabel", (label) => label.choice("type", ["none"]) ?? label.fail("is missing", "@type"));
 }
 
-type Devices = Pick<DomainDefinition, "emulator" | "disks" | "interfaces" | "serials" | "graphics" | "agentChannel">;
+type Devices = Pick<DomainDefinition, "emulator" | "disks" | "interfaces" | "serials" | "graphics" | "agentChannel"> &
+  Hardware;
 
 function parseDevices(devices: ElementReader): Devices {
   const emulator = devices.child("emulator", (e) => checkPath(e.text(), e.path));
   const disks = devices.children("disk", parseDisk);
   const repeated = disks.find((disk, index) => disks.findIndex((other) => other.target === disk.target) !== index);
   if (repeated !== undefined) devices.fail(`two disks have the target '${repeated.target}'`, "/disk");
-  devices.children("controller", checkController);
+  const usb = devices.children("controller", readController).find((model) => model !== undefined);
   const interfaces = devices.children("interface", parseInterface);
   const serials = devices.children("serial", parseSerialPort);
   const agentChannel = devices.child("channel", parseAgentChannel);
   const graphics = devices.child("graphics", parseGraphics);
-  devices.child("memballoon", (e) => e.choice("model", ["none"]) ?? e.unsupported(" without model='none'"));
   return {
+    ...parseHardware(devices, usb),
     ...(emulator === undefined ? {} : { emulator }),
     disks,
     interfaces,

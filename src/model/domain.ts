@@ -1,8 +1,9 @@
 /** The subset of libvirt's `<domain>` that qmirror runs. Parsed by `domain-parse.ts`, written by `domain-format.ts`. */
+import type { Hardware } from "./hardware.ts";
 import type { ImageRef } from "./image.ts";
-import type { DiskMirror } from "./snapshot.ts";
+import type { DiskMirror } from "./mirror.ts";
 
-export interface DomainDefinition {
+export interface DomainDefinition extends Hardware {
   /** Accelerator: `kvm` or `qemu` (TCG). */
   readonly type: "kvm" | "qemu";
   readonly name: string;
@@ -49,6 +50,11 @@ export interface Disk {
   readonly source?: ImageRef;
   /** Live XML only: the layers below the active image, nearest first. */
   readonly backing?: readonly ImageRef[];
+  /**
+   * What the definition's `<backingStore>` says is below the active image. Headers are the truth for layers on this host; this is
+   * it for those on the network, which nobody here opens. See `settleBacking`.
+   */
+  readonly statedBacking?: readonly ImageRef[];
   /** Live XML only. */
   readonly mirror?: DiskMirror;
   readonly cache?: "none" | "writeback" | "writethrough" | "directsync" | "unsafe";

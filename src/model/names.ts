@@ -14,9 +14,9 @@ export function checkDomainName(name: string, where: string): string {
   return checkName(name, where, name.startsWith(".") ? "must not begin with '.'" : undefined);
 }
 
-/** As {@link checkDomainName}; a leading `.` is allowed, as the name is only ever a suffix. */
+/** As {@link checkDomainName}; a leading `.` is allowed, as the name is only ever a suffix, but not `.` and `..` alone. */
 export function checkSnapshotName(name: string, where: string): string {
-  return checkName(name, where, undefined);
+  return checkName(name, where, name === "." || name === ".." ? "must not be '.' or '..'" : undefined);
 }
 
 function checkName(name: string, where: string, complaint: string | undefined): string {
@@ -39,6 +39,11 @@ export function checkPath(path: string, where: string): string {
   const tooLong = last > maxNameBytes ? `its last part is longer than ${maxNameBytes} bytes` : undefined;
   const reason = normal === "/" ? "'/' is a directory" : (tooLong ?? complaintOnText(normal, maxPathBytes));
   return pass(normal, where, reason);
+}
+
+/** Refuses control characters, and texts of more bytes. */
+export function checkText(text: string, where: string, maxBytes: number): string {
+  return pass(text, where, complaintOnText(text, maxBytes));
 }
 
 function complaintOnText(text: string, maxBytes: number): string | undefined {

@@ -3,7 +3,15 @@ import { QmError } from "../base/errors.ts";
 import type { Disk, DomainDefinition } from "./domain.ts";
 import type { ImageRef } from "./image.ts";
 import { checkPath, checkSnapshotName } from "./names.ts";
-import type { SnapshotDiskRequest, SnapshotRequest } from "./snapshot.ts";
+import { checkFilesDiffer, chooseMemoryFile, chooseOverlay } from "./snapshot-files.ts";
+import { chooseKinds, type KindOptions } from "./snapshot-kinds.ts";
+import type {
+  DiskSnapshotKind,
+  SnapshotDiskRequest,
+  SnapshotMemory,
+  SnapshotRequest,
+  SnapshotState,
+} from "./snapshot.ts";
 
 /** A request with every choice made: what the engine carries out. */
 export interface AlignedSnapshot {
@@ -11,37 +19,63 @@ export interface AlignedSnapshot {
   readonly description?: string;
   /** Seconds since 1970. */
   readonly creationTime: number;
-  /** External disks only, in the domain's order. Never empty. */
+  readonly state: SnapshotState;
+  /** With its `file` wherever it is external. */
+  readonly memory: SnapshotMemory;
+  /** Every disk of the domain, in its order. */
   readonly disks: readonly AlignedDisk[];
 }
 
-export interface AlignedDisk {
+export type AlignedDisk = ExternalDisk | InternalDisk | UntouchedDisk;
+
+export interface ExternalDisk {
   readonly target: string;
+  readonly snapshot: "external";
   /** The active image of today, which becomes the snapshot's data. */
   readonly base: ImageRef;
   readonly overlay: ImageRef;
   readonly mirror?: ImageRef;
 }
 
-export interface AlignOptions {
+export interface InternalDisk {
+  readonly target: string;
+  readonly snapshot: "internal";
+  /** The active image, which keeps the snapshot's data inside. */
+  readonly base: ImageRef;
+}
+
+export interface UntouchedDisk {
+  readonly target: string;
+  readonly snapshot: "no" | "manual";
+}
+
+export interface AlignOptions extends KindOptions {
   /** A `Date`, or milliseconds since 1970. */
   readonly now: Date | number;
   /** Overlays exist already: then each must be named, for an existing file is never taken on a guess. */
   readonly reuseExternal: boolean;
+  /** Where a memory file is made that the request does not name. Default: beside the first disk's image. */
+  readonly memoryDirectory?: string;
 }
 
 /**
  * Fits a snapshot request to a domain, as libvirt's `virDomainSnapshotAlignDisks` does. Pure: no file is looked at.
  *
  * - No name: the seconds since 1970.
- * - Every writable disk takes part, unless the request says `snapshot='no'`. Disks are named by target, or by image path.
- * - No overlay path: the image's path with what follows the last dot of its last part replaced by the snapshot's name.
+ * - Every writable disk takes part, unless the request says otherwise. Disks are named by target, or by image path. An overlay, a
+ *   format or a mirror makes a disk external.
+ * - A running domain: with the memory, all internal or all external. Nothing said: internal, or external if any disk is. Without it,
+ *   all external: `diskOnly`, `<memory snapshot='no'>`, or a mirror where nothing is said of the memory.
+ * - An inactive domain: internal, or external with `diskOnly`; each disk may say otherwise.
+ * - No overlay path: the image's path with what follows the last dot of its last part replaced by the snapshot's name. The memory
+ *   file likewise, with `.mem` behind.
  *
  * `domain` is the live definition: its disks' `backing` and `mirror` count as files in use. Two names of one file (links) are not
  * noticed here.
  *
- * Errors: `QM_NO_DISK`; `QM_INVALID` (a disk named twice, one that cannot be snapshot, none left); `QM_XML_INVALID` (names,
- * paths, a mirror on `snapshot='no'`, an overlay path that cannot be made up); `QM_SAME_FILE`.
+ * Errors: `QM_NO_DISK`; `QM_INVALID` (a disk named twice, one that cannot be snapshot, none left, kinds that do not go together, an
+ * internal snapshot of a raw image); `QM_DOMAIN_NOT_RUNNING` (a mirror); `QM_XML_INVALID` (names, paths, a file for a disk that is
+ * not external, a path that cannot be made up); `QM_SAME_FILE`.
  */
 export function alignSnapshot(
   domain: DomainDefinition,
@@ -51,16 +85,29 @@ export function alignSnapshot(
   const creationTime = Math.floor(Number(options.now) / 1000);
   const name = checkSnapshotName(request.name ?? String(creationTime), "name");
   const asked = matchDisks(domain, request.disks);
-  const disks = domain.disks.flatMap((disk) => alignDisk(disk, asked.get(disk.target), name, options) ?? []);
-  if (disks.length === 0)
-    throw new QmError("QM_INVALID", { reason: `domain '${domain.name}' has no disk to snapshot` });
-  checkFilesDiffer(domain, disks);
+  const kinds = chooseKinds(domain, asked, request.memory?.snapshot, options);
+  const disks = domain.disks.map((disk) =>
+    alignDisk(disk, kinds.disks.get(disk.target), asked.get(disk.target), name, options.reuseExternal),
+  );
+  const memory = alignMemory(domain, request.memory?.file, kinds.memory, name, options.memoryDirectory);
+  checkFilesDiffer(domain, memory.file, onlyExternal(disks));
   return {
     name,
     ...(request.description === undefined ? {} : { description: request.description }),
     creationTime,
+    state: kinds.state,
+    memory,
     disks,
   };
+}
+
+/** The disks that get an overlay, in the domain's order. */
+export function externalDisks({ disks }: AlignedSnapshot): ExternalDisk[] {
+  return onlyExternal(disks);
+}
+
+function onlyExternal(disks: readonly AlignedDisk[]): ExternalDisk[] {
+  return disks.filter((disk) => disk.snapshot === "external");
 }
 
 /** The requests by target. */
@@ -72,7 +119,9 @@ function matchDisks(
   for (const request of requests) {
     const disk =
       domain.disks.find(({ target }) => target === request.name) ??
-      domain.disks.find(({ source }) => source !== undefined && source.path === posix.normalize(request.name));
+      domain.disks.find(
+        ({ source }) => source?.path === request.name || source?.path === posix.normalize(request.name),
+      );
     if (disk === undefined) {
       const disks = domain.disks.map(({ target }) => target).join(", ");
       throw new QmError("QM_NO_DISK", { domain: domain.name, disk: request.name, disks });
@@ -86,85 +135,33 @@ function matchDisks(
 }
 
 function alignDisk(
-  disk: Disk,
+  { target, source: base }: Disk,
+  kind: DiskSnapshotKind | undefined,
   request: SnapshotDiskRequest | undefined,
   snapshotName: string,
-  options: AlignOptions,
-): AlignedDisk | undefined {
-  const { target, source: base } = disk;
+  reuseExternal: boolean,
+): AlignedDisk {
+  if (base === undefined || kind === undefined || kind === "no") return { target, snapshot: "no" };
+  if (kind === "manual") return { target, snapshot: "manual" };
+  if (kind === "internal") return { target, snapshot: "internal", base };
   const where = `disk '${target}'`;
-  const wantsFile = request?.source !== undefined || request?.mirror !== undefined;
-  if (request?.snapshot === "no") {
-    if (!wantsFile) return undefined;
-    const what = request.mirror === undefined ? "source" : "mirror";
-    throw new QmError("QM_XML_INVALID", { element: where, reason: `a <${what}> needs snapshot='external'` });
-  }
-  if (disk.device !== "disk" || disk.readonly || base === undefined) {
-    if (request?.snapshot === undefined && !wantsFile) return undefined;
-    throw new QmError("QM_INVALID", {
-      reason: `${where} is a cdrom or read-only and cannot be snapshot`,
-      disk: target,
-    });
-  }
-  const { mirror } = request ?? {};
-  return {
-    target,
-    base,
-    overlay: overlayOf(base, request, snapshotName, where, options),
-    ...(mirror === undefined
-      ? {}
-      : {
-          mirror: { type: mirror.type, path: checkPath(mirror.path, `mirror of ${where}`), format: "qcow2" as const },
-        }),
-  };
+  const overlay = chooseOverlay(base, request, snapshotName, where, reuseExternal);
+  const mirror = request?.mirror;
+  if (mirror === undefined) return { target, snapshot: "external", base, overlay };
+  const path = checkPath(mirror.path, `mirror of ${where}`);
+  return { target, snapshot: "external", base, overlay, mirror: { type: mirror.type, path, format: "qcow2" } };
 }
 
-function overlayOf(
-  base: ImageRef,
-  request: SnapshotDiskRequest | undefined,
+function alignMemory(
+  domain: DomainDefinition,
+  file: string | undefined,
+  kind: SnapshotMemory["snapshot"],
   snapshotName: string,
-  where: string,
-  options: AlignOptions,
-): ImageRef {
-  if (request?.source !== undefined) {
-    const { type, path } = request.source;
-    return { type, path: checkPath(path, `overlay of ${where}`), format: "qcow2" };
-  }
-  const reason =
-    base.type === "block"
-      ? "its image is a block device, so the overlay's <source> must be given"
-      : options.reuseExternal
-        ? "to reuse an existing overlay, its <source> must be given"
-        : undefined;
-  if (reason !== undefined) throw new QmError("QM_XML_INVALID", { element: where, reason });
+  directory: string | undefined,
+): SnapshotMemory {
+  if (kind !== "external") return { snapshot: kind };
   return {
-    type: "file",
-    path: checkPath(overlayPath(base.path, snapshotName), `overlay of ${where}`),
-    format: "qcow2",
+    snapshot: "external",
+    file: file === undefined ? chooseMemoryFile(domain, snapshotName, directory) : checkPath(file, "memory@file"),
   };
-}
-
-function overlayPath(basePath: string, snapshotName: string): string {
-  const withoutSuffix = basePath.replace(/\.[^./]*$/, "");
-  return `${withoutSuffix}.${snapshotName}`;
-}
-
-/** Every new file must differ from every other new one and from all that the domain uses. */
-function checkFilesDiffer(domain: DomainDefinition, disks: readonly AlignedDisk[]): void {
-  const users = new Map<string, string>();
-  for (const { target, source, backing, mirror } of domain.disks) {
-    for (const image of [source, ...(backing ?? [])]) {
-      if (image !== undefined) users.set(image.path, `disk '${target}'`);
-    }
-    if (mirror !== undefined) users.set(mirror.target.path, `the mirror of disk '${target}'`);
-  }
-  const claim = (disk: string, path: string, claimant: string): void => {
-    const user = users.get(path);
-    if (user !== undefined) throw new QmError("QM_SAME_FILE", { disk, path, user });
-    users.set(path, claimant);
-  };
-  for (const { target, overlay } of disks) claim(target, overlay.path, `the overlay of disk '${target}'`);
-  for (const { target, mirror } of disks) {
-    if (mirror !== undefined) claim(target, mirror.path, `the mirror of disk '${target}'`);
-  }
 }

@@ -1,5 +1,6 @@
 import { QmError } from "../base/errors.ts";
 import type { XmlElement } from "./element.ts";
+import { writeXml } from "./write.ts";
 
 /**
  * Reads an element so that nothing in it is dropped unseen: each attribute, child and text is asked for by name (or named
@@ -11,11 +12,19 @@ export class ElementReader {
   readonly path: string;
   readonly #element: XmlElement;
   readonly #isRoot: boolean;
+  /** Namespaces that are declared here and above: prefix to URI. */
+  readonly #scope: Readonly<Record<string, string>>;
   readonly #asked = new Set<string>();
   #textAsked = false;
 
-  private constructor(element: XmlElement, path: string, isRoot: boolean) {
+  private constructor(
+    element: XmlElement,
+    path: string,
+    isRoot: boolean,
+    outerScope: Readonly<Record<string, string>> = {},
+  ) {
     this.#element = element;
+    this.#scope = { ...outerScope, ...element.declarations };
     this.path = path;
     this.#isRoot = isRoot;
   }
@@ -87,8 +96,23 @@ export class ElementReader {
     return this.#element.children
       .filter((child) => qualify(child) === name)
       .map((child, index) =>
-        ElementReader.#run(new ElementReader(child, this.#below(name), false), (r) => read(r, index)),
+        ElementReader.#run(new ElementReader(child, this.#below(name), false, this.#scope), (r) => read(r, index)),
       );
+  }
+
+  /** The whole element as a document of its own, unlooked at. `QM_XML_INVALID` where it has text between elements. */
+  document(): string {
+    this.ignore(
+      ...this.#element.children.map(qualify),
+      ...[...this.#element.attributes.keys()].map((name) => `@${name}`),
+    );
+    this.#textAsked = true;
+    const used = new Set(listPrefixes(this.#element));
+    const declarations = Object.entries(this.#scope).filter(
+      ([prefix]) => used.has(prefix) || this.#element.declarations?.[prefix] !== undefined,
+    );
+    const sorted = Object.fromEntries(declarations.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    return writeXml(declarations.length === 0 ? this.#element : { ...this.#element, declarations: sorted });
   }
 
   hasChild(name: string): boolean {
@@ -130,6 +154,11 @@ export class ElementReader {
     }
     if (!this.#textAsked && this.#element.text.trim() !== "") this.fail("holds text where none belongs");
   }
+}
+
+function listPrefixes({ prefix, attributes, children }: XmlElement): string[] {
+  const ofAttributes = [...attributes.keys()].flatMap((name) => (name.includes(":") ? [name.split(":")[0] ?? ""] : []));
+  return [...(prefix === undefined ? [] : [prefix]), ...ofAttributes, ...children.flatMap(listPrefixes)];
 }
 
 /** The namespaces that we know, by the prefix under which {@link ElementReader} gives them out, whatever the document calls them. */

@@ -51,7 +51,10 @@ export function parseDocument(text: string): XmlDocument {
 }
 
 function parseText(text: string): XmlDocument {
+  // Blanks between elements are most of a document's nodes. Beside comments and CDATA they may be a part of a text.
+  const skipBlanks = text.includes("<!") ? [] : [ParseOption.XML_PARSE_NOBLANKS];
   const option = [
+    ...skipBlanks,
     ParseOption.XML_PARSE_NONET,
     ParseOption.XML_PARSE_NO_XXE,
     ParseOption.XML_PARSE_IGNORE_ENC,

@@ -8,7 +8,7 @@ export type SchemaName = "domain" | "domainsnapshot";
 const schemaFolder = new URL("../../schemas/", import.meta.url);
 
 /**
- * Checks a document against `schemas/NAME.rng` (RELAX NG). The schemas describe what qmirror writes; it reads more (docs/reference/xml.md).
+ * Checks a document against `schemas/NAME.rng` (RELAX NG). The schemas describe what qmirror writes; it reads more (docs/reference/xml-domain.md).
  * Errors: those of `readXml`, and `QM_XML_INVALID` with the validator's words and `fields.line`.
  */
 export function validateXml(text: string, schemaName: SchemaName): void {

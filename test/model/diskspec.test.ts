@@ -5,7 +5,9 @@ import { parseDiskspec } from "../../src/model/diskspec.ts";
 
 test("each key is read, and doubled commas stand for one", () => {
   assert.deepEqual(parseDiskspec("vda"), { name: "vda" });
-  assert.deepEqual(parseDiskspec("vda,snapshot=no"), { name: "vda", snapshot: "no" });
+  for (const snapshot of ["no", "internal", "external", "manual"] as const) {
+    assert.deepEqual(parseDiskspec(`vda,snapshot=${snapshot}`), { name: "vda", snapshot });
+  }
   assert.deepEqual(parseDiskspec("vda,snapshot=external,driver=qcow2,stype=block,file=/dev/a,mirror=/c"), {
     name: "vda",
     snapshot: "external",
@@ -31,7 +33,7 @@ for (const [spec, text] of [
   ["vda,file", "'file' has no value"],
   ["vda,file=", "'file' has no value"],
   ["vda,file=/a,file=/b", "'file' is given twice"],
-  ["vda,snapshot=internal", "snapshot 'internal' is not supported"],
+  ["vda,snapshot=both", "snapshot 'both' is not supported (supported: no, internal, external, manual)"],
   ["vda,driver=raw", "driver 'raw' is not supported"],
   ["vda,stype=network", "stype 'network' is not supported"],
 ] as const) {

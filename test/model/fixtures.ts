@@ -12,7 +12,7 @@ export interface Fixture {
 }
 
 /** The golden files of one kind: `NAME.xml` with `NAME.out.xml`, and `NAME-invalid.xml`. */
-export function loadFixtures(kind: "domain" | "domainsnapshot"): Fixture[] {
+export function loadFixtures(kind: "domain" | "domainsnapshot" | "redefinition"): Fixture[] {
   const folder = new URL(`${kind}/`, root);
   const inputs = readdirSync(folder).filter((file) => !file.endsWith(".out.xml"));
   return inputs.map((file) => {

@@ -67,6 +67,17 @@ test("what is not well-formed tells its line", () => {
   refused("<a>\u0001</a>", "QM_XML_MALFORMED", "line 1");
 });
 
+test("blanks that are text are kept: alone, beside references, comments and CDATA", () => {
+  for (const [xml, text] of [
+    ["<a> \t</a>", " \t"],
+    ["<a> &amp; &#32;</a>", " &  "],
+    ["<a> <!-- -->b</a>", " b"],
+    ["<a> <![CDATA[b]]> <![CDATA[c]]> </a>", " b c "],
+  ] as const) {
+    assert.equal(readXml(xml).text, text, xml);
+  }
+});
+
 test("size is counted in bytes, and at the limit still read", () => {
   const fit = `<a>${"x".repeat(maxXmlBytes - 7)}</a>`;
   assert.equal(readXml(fit).text.length, maxXmlBytes - 7);

@@ -21,11 +21,14 @@ const mutations: readonly (readonly [SchemaName, string, string])[] = [
   ["domain", "52:54:00:aa:bb:01", "53:54:00:aa:bb:01"],
   ["domain", "    <memballoon model='none'/>\n", ""],
   ["domain", "<acpi/>", "<pae/>"],
-  ["domainsnapshot", "<state>disk-snapshot", "<state>running"],
+  ["domainsnapshot", "<state>disk-snapshot", "<state>crashed"],
+  ["domainsnapshot", "<memory snapshot='no'/>", "<memory snapshot='no' file='/m'/>"],
+  ["domainsnapshot", "<name>s2", "<name>s/2"],
   ["domainsnapshot", "ready='yes'", "ready='no'"],
-  ["domainsnapshot", " file='/nas/vda.s2'", ""],
+  ["domainsnapshot", "<mirror type='file'", "<mirror type='block'"],
+  ["domainsnapshot", "<source file='/ssd/vda.s2'/>", "<source file='/ssd/vda.s2'><seclabel/></source>"],
   ["domainsnapshot", "<driver type='qcow2'/>", "<driver type='raw'/>"],
-  ["domainsnapshot", "<disk name='sda' snapshot='no'/>", "<disk name='sda' snapshot='internal'/>"],
+  ["domainsnapshot", "<disk name='sda' snapshot='no'/>", "<disk name='sda' snapshot='both'/>"],
   ["domainsnapshot", "snapshot='external' type='block'", "snapshot='no' type='block'"],
 ];
 
