@@ -1,5 +1,5 @@
 /** Creates qcow2 images where no QEMU runs that could do it itself. */
-import type { ImageRef } from "../model/image.ts";
+import { backingFileName, type ImageRef } from "../model/image.ts";
 import { requireAbsolute } from "./open-image.ts";
 import { runQemuImg } from "./run-qemu-img.ts";
 
@@ -18,11 +18,10 @@ export interface CreateOverlayOptions {
 export async function createOverlay(options: CreateOverlayOptions): Promise<void> {
   const { image, backing, sizeBytes, clusterSizeBytes, signal } = options;
   requireAbsolute(image.path);
-  if (backing !== undefined) requireAbsolute(backing.path);
   await runQemuImg(
     [
       ...["create", "-q", "-f", "qcow2", "-u"],
-      ...(backing === undefined ? [] : ["-F", backing.format, "-b", backing.path]),
+      ...(backing === undefined ? [] : backingArgs(backing)),
       ...(clusterSizeBytes === undefined ? [] : ["-o", `cluster_size=${clusterSizeBytes}`]),
       ...[image.path, String(sizeBytes)],
     ],
@@ -42,7 +41,12 @@ export interface SetBackingOptions {
  */
 export async function setBacking({ image, backing, signal }: SetBackingOptions): Promise<void> {
   requireAbsolute(image.path);
-  requireAbsolute(backing.path);
-  const args = ["rebase", "-q", "-u", "-f", "qcow2", "-F", backing.format, "-b", backing.path, image.path];
+  const args = ["rebase", "-q", "-u", "-f", "qcow2", ...backingArgs(backing), image.path];
   await runQemuImg(args, { path: image.path, ...(signal === undefined ? {} : { signal }) });
+}
+
+function backingArgs(backing: ImageRef): string[] {
+  if (backing.type !== "network") requireAbsolute(backing.path);
+  const { name, format } = backingFileName(backing);
+  return ["-F", format, "-b", name];
 }

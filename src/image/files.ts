@@ -87,6 +87,20 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
+/** Makes a file's contents durable. Rejects with `QM_IO`. */
+export async function syncFile(path: string): Promise<void> {
+  try {
+    const file = await open(path, constants.O_RDONLY);
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw ioError("syncing", path, error);
+  }
+}
+
 /** Removes a file; one that is not there is no error. Rejects with `QM_IO`. */
 export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: NodeJS.ErrnoException) => {

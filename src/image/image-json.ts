@@ -1,5 +1,6 @@
 /** Names for qemu-img in which every layer's format and protocol is stated, so that it opens what we read and nothing else. */
 import type { ImageChain, ImageRef } from "../model/image.ts";
+import { describeNetworkOptions } from "../model/network-options.ts";
 import { requireAbsolute } from "./open-image.ts";
 
 export interface ImageJsonOptions {
@@ -18,10 +19,14 @@ export function imageJson(image: ImageRef, options: ImageJsonOptions = {}): stri
 }
 
 function chainNode([top, ...rest]: ImageChain, options: ImageJsonOptions): Record<string, unknown> {
-  requireAbsolute(top.path);
-  const driver = top.type === "block" ? "host_device" : "file";
-  const file = { driver, filename: top.path, ...(options.unlocked ? { locking: "off" } : {}) };
+  const file = fileNode(top, options);
   const [next, ...below] = rest;
   if (top.format === "raw") return { driver: "raw", file };
   return { driver: "qcow2", file, backing: next === undefined ? null : chainNode([next, ...below], options) };
+}
+
+function fileNode({ type, path, network }: ImageRef, { unlocked }: ImageJsonOptions): Record<string, unknown> {
+  if (network !== undefined) return describeNetworkOptions(network);
+  requireAbsolute(path);
+  return { driver: type === "block" ? "host_device" : "file", filename: path, ...(unlocked ? { locking: "off" } : {}) };
 }

@@ -22,10 +22,12 @@ export interface ImageInfo {
  * names as its data file, and costs a process for each image.
  *
  * Errors: those of `withImage`; `QM_IMAGE_FORMAT` when the bytes are not of that format, or the path not of that type;
- * `QM_UNSUPPORTED` for encrypted images, those with a data file, and features that we do not know.
+ * `QM_UNSUPPORTED` for images on the network, encrypted ones, those with a data file, and features that we do not know.
  */
 export async function readImageInfo(ref: ImageRef, { disk }: { readonly disk: string }): Promise<ImageInfo> {
   const name = { disk, path: ref.path };
+  if (ref.type === "network")
+    throw new QmError("QM_UNSUPPORTED", { what: "a network image", detail: unread(ref), ...name });
   return await withImage(name, async (image) => {
     if (image.type !== ref.type) {
       const reason = ref.type === "file" ? "it is a block device" : "it is a regular file";
@@ -41,6 +43,10 @@ export async function readImageInfo(ref: ImageRef, { disk }: { readonly disk: st
     const header = await readSupportedHeader(image, name);
     return { format: "qcow2", virtualSizeBytes: header.virtualSizeBytes, allocatedBytes, lengthBytes, header };
   });
+}
+
+function unread({ path }: ImageRef): string {
+  return ` here: ${path} can be what others stand on, but is not read, copied or merged by qmirror itself`;
 }
 
 /** Reads a qcow2 header and refuses (`QM_UNSUPPORTED`) what qmirror must not open. */

@@ -2,12 +2,11 @@
 import { constants, type BigIntStats } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 import { errorText, QmError } from "../base/errors.ts";
-import type { ImageRef } from "../model/image.ts";
 import type { ImageName } from "./qcow2-header.ts";
 
 export interface OpenImage {
   readonly file: FileHandle;
-  readonly type: ImageRef["type"];
+  readonly type: "file" | "block";
   readonly stats: BigIntStats;
   /** Equal for two paths of one file or device. */
   readonly identity: string;
@@ -52,7 +51,7 @@ export function identityOf(stats: BigIntStats): string {
   return stats.isBlockDevice() ? `block ${stats.rdev}` : `file ${stats.dev} ${stats.ino}`;
 }
 
-function imageType(path: string, stats: BigIntStats): ImageRef["type"] {
+function imageType(path: string, stats: BigIntStats): OpenImage["type"] {
   if (stats.isFile()) return "file";
   if (stats.isBlockDevice()) return "block";
   throw new QmError("QM_UNSUPPORTED", { what: path, detail: ": it is neither a regular file nor a block device" });

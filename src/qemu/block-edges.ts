@@ -81,12 +81,12 @@ function readDebugGraph(graph: DebugGraph): Edges {
  */
 export function concludeEdges(root: NodeInfo, nodes: ReadonlyMap<string, NodeInfo>): Edges | string {
   const edges = new Map<string, ReadonlyMap<string, string>>();
-  if (jobFilters.has(root.drv)) return `the node of a block job (${root.drv}) hides the disk's images`;
+  if (isJobFilter(root)) return `the node of a block job (${root.drv}) hides the disk's images`;
   if (!isFormat(root.drv)) return edges;
   let above = root["node-name"] ?? "";
   for (let image: ImageInfo | undefined = root.image; image !== undefined; image = image["backing-image"]) {
     const filename = readFileName(image.filename);
-    const file = findOnly(nodes, (node) => !isFormat(node.drv) && !jobFilters.has(node.drv) && node.file === filename);
+    const file = findOnly(nodes, (node) => !isFormat(node.drv) && !isJobFilter(node) && node.file === filename);
     if (file === undefined) return `no node, or more than one, can be the file ${filename}`;
     const children = new Map([["file", file]]);
     edges.set(above, children);
@@ -120,5 +120,11 @@ function isFormat(driver: string): boolean {
   return driver === "qcow2" || driver === "raw";
 }
 
-/** Drivers of the nodes that block jobs put into a chain while they run. */
-export const jobFilters: ReadonlySet<string> = new Set(["mirror_top", "commit_top"]);
+/** How the filters are called that our own `block-stream` jobs put into a chain: that driver has other uses too. */
+export const pullFilterPrefix = "qm-pull-";
+
+/** Whether a node is one that a block job put into a chain for as long as it runs. */
+export function isJobFilter(node: NodeInfo | undefined): boolean {
+  if (node?.drv === "copy-on-read") return node["node-name"]?.startsWith(pullFilterPrefix) === true;
+  return node?.drv === "mirror_top" || node?.drv === "commit_top";
+}

@@ -1,10 +1,12 @@
 /** The guest's disks and their backing chains as QEMU has them, whoever started it. */
 import { isAbsolute, join } from "node:path";
-import type { ImageRef } from "../model/image.ts";
+import { makeNetworkImage, type ImageRef } from "../model/image.ts";
+import { readNetworkName } from "./network-names.ts";
+import { networkProtocols } from "../model/network-source.ts";
 import {
   askBlockGraph,
   concludeEdges,
-  jobFilters,
+  isJobFilter,
   type BlockAnswers,
   type Edges,
   type NodeInfo,
@@ -46,7 +48,7 @@ export interface ReadDisksOptions {
 
 /**
  * All disks of the guest that have a medium, in QEMU's order. Firmware flash and drives without a device are left out. Nodes of a
- * running mirror or commit are looked through. Rejects as `Monitor.execute` does.
+ * running mirror, commit or pull of ours are looked through. Rejects as `Monitor.execute` does.
  */
 export async function readGuestDisks(monitor: Monitor, options: ReadDisksOptions = {}): Promise<GuestDisk[]> {
   const answers = await askBlockGraph(monitor);
@@ -95,7 +97,7 @@ function readChain(root: string, nodes: ReadonlyMap<string, NodeInfo>, edges: Ed
 
 function skipJobFilters(start: string, nodes: ReadonlyMap<string, NodeInfo>, edges: Edges): string {
   let name = start;
-  while (jobFilters.has(nodes.get(name)?.drv ?? "")) {
+  while (isJobFilter(nodes.get(name))) {
     const below = edges.get(name)?.get("backing") ?? edges.get(name)?.get("file");
     if (below === undefined) break;
     name = below;
@@ -111,7 +113,7 @@ function readLayer(
 ): LayerNode | string {
   const info = nodes.get(name);
   if (info === undefined) return `node '${name}' is not in QEMU's list of nodes`;
-  if (imageTypes[info.drv] !== undefined) return makeLayer(info, name, "raw", info, undefined, options);
+  if (isProtocol(info.drv)) return makeLayer(info, name, "raw", info, undefined, options);
   if (info.drv !== "qcow2" && info.drv !== "raw") return `node '${name}' has the driver ${info.drv}`;
   if (info.encrypted) return `node '${name}' is encrypted`;
   if (children.has("data-file")) return `node '${name}' keeps its data in another file`;
@@ -130,21 +132,41 @@ function makeLayer(
   fileNode: string | undefined,
   { cwd }: ReadDisksOptions,
 ): LayerNode | string {
-  const type = imageTypes[file.drv];
-  if (type === undefined) return `node '${node}' is on the driver ${file.drv}`;
-  const filename = decodeFilename(file.file);
-  if (filename === undefined) return `the file of node '${node}' cannot be told from ${file.file}`;
-  if (!isAbsolute(filename) && cwd === undefined) return `node '${node}' was opened by the relative path ${filename}`;
+  if (!isProtocol(file.drv)) return `node '${node}' is on the driver ${file.drv}`;
+  const image = readImage(node, format, file, cwd);
+  if (typeof image === "string") return image;
   return {
     node,
     ...(fileNode === undefined ? {} : { fileNode }),
-    image: { type, path: isAbsolute(filename) ? filename : join(cwd ?? "/", filename), format },
+    image,
     cache: { direct: info.cache?.direct ?? false, noFlush: info.cache?.["no-flush"] ?? false },
     detectZeroes: info.detect_zeroes ?? "off",
   };
 }
 
-const imageTypes: Partial<Record<string, ImageRef["type"]>> = { file: "file", host_device: "block" };
+function readImage(
+  node: string,
+  format: ImageRef["format"],
+  { drv, file }: Pick<NodeInfo, "drv" | "file">,
+  cwd: string | undefined,
+): ImageRef | string {
+  const unknown = `the file of node '${node}' cannot be told from ${file}`;
+  const type = imageTypes[drv];
+  if (type === undefined) {
+    const source = readNetworkName(drv, file);
+    return source === undefined ? unknown : makeNetworkImage(source, format);
+  }
+  const filename = decodeFilename(file);
+  if (filename === undefined) return unknown;
+  if (!isAbsolute(filename) && cwd === undefined) return `node '${node}' was opened by the relative path ${filename}`;
+  return { type, path: isAbsolute(filename) ? filename : join(cwd ?? "/", filename), format };
+}
+
+const imageTypes: Partial<Record<string, "file" | "block">> = { file: "file", host_device: "block" };
+
+function isProtocol(driver: string): boolean {
+  return imageTypes[driver] !== undefined || networkProtocols.some((protocol) => protocol === driver);
+}
 
 /** A plain path as it is; `json:{…}` when all that it says is a filename on a plain driver. */
 function decodeFilename(filename: string): string | undefined {

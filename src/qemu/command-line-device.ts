@@ -30,7 +30,7 @@ export function buildSerial(serial: SerialPort, index: number): string[] {
 }
 
 export function buildGraphics(graphics: VncGraphics): string[] {
-  return ["-vnc", formatVnc(graphics), "-device", JSON.stringify({ driver: "VGA", id: "qm-video0" })];
+  return ["-vnc", formatVnc(graphics)];
 }
 
 export function buildAgentChannel(channel: AgentChannel, socket: string): string[] {

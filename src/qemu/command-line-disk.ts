@@ -2,6 +2,7 @@
 import { QmError } from "../base/errors.ts";
 import type { Disk } from "../model/domain.ts";
 import type { ImageChain, ImageRef } from "../model/image.ts";
+import { describeNetworkOptions } from "../model/network-options.ts";
 import { nameNodes } from "./node-names.ts";
 
 interface CacheFlags {
@@ -33,13 +34,12 @@ export function describeDiskNodes(disk: Disk, chain: ImageChain | undefined): ob
       const { node, fileNode } = nameNodes(disk.target, layer);
       const below = layers[layer + 1] === undefined ? null : nameNodes(disk.target, layer + 1).node;
       const file = {
-        driver: image.type === "block" ? "host_device" : "file",
+        ...describeImage(image),
         "node-name": fileNode,
-        filename: image.path,
         "auto-read-only": true,
         discard: "unmap",
         ...cache,
-        ...(disk.io === undefined ? {} : { aio: disk.io }),
+        ...(disk.io === undefined || image.type === "network" ? {} : { aio: disk.io }),
       };
       const format = {
         driver: image.format,
@@ -54,6 +54,11 @@ export function describeDiskNodes(disk: Disk, chain: ImageChain | undefined): ob
     })
     .reverse()
     .flat();
+}
+
+function describeImage({ type, path, network }: ImageRef): object {
+  if (network !== undefined) return describeNetworkOptions(network);
+  return { driver: type === "block" ? "host_device" : "file", filename: path };
 }
 
 /** Options of `-device` for the disk itself. Its id is the target: QOM path `/machine/peripheral/vda`. */

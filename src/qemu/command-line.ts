@@ -4,6 +4,7 @@ import type { ImageChain } from "../model/image.ts";
 import { orderBoot, placeDisks } from "./command-line-bus.ts";
 import { buildAgentChannel, buildGraphics, buildInterface, buildSerial, formatSocket } from "./command-line-device.ts";
 import { describeDiskDevice, describeDiskNodes } from "./command-line-disk.ts";
+import { buildHardware, buildSleep, buildVideo } from "./command-line-hardware.ts";
 import { checkWord, formatOption } from "./option-value.ts";
 
 /** Absolute paths of one domain's run, and what is known about its images. */
@@ -38,14 +39,17 @@ export function buildCommandLine(def: DomainDefinition, runtime: RuntimePaths): 
     ...buildSandbox(def),
     ...["-chardev", formatSocket("qm-qmp", runtime.qmpSocket), "-mon", "chardev=qm-qmp,mode=control"],
     ...["-pidfile", runtime.pidFile],
+    ...buildSleep(def),
     ...(runtime.startPaused === true ? ["-S"] : []),
     ...buildDisks(def, runtime, boot.disks),
     ...def.interfaces.flatMap((nic, index) => buildInterface(nic, index, index === 0 ? boot.network : undefined)),
     ...def.serials.flatMap(buildSerial),
     ...(def.graphics === undefined ? [] : buildGraphics(def.graphics)),
+    ...buildVideo(def),
     ...(def.agentChannel === undefined
       ? []
       : buildAgentChannel(def.agentChannel, def.agentChannel.path ?? runtime.agentSocket)),
+    ...buildHardware(def),
     ...def.qemuArgs,
   ];
 }

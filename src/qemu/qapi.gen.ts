@@ -4,9 +4,15 @@
  */
 export type QapiCommands = {
   "block-commit": { args: BlockCommitArgs; result: Record<string, never> };
+  "block-export-add": { args: BlockExportAddArgs; result: Record<string, never> };
+  "block-export-del": { args: { readonly id: string; readonly mode?: "safe" | "hard" }; result: Record<string, never> };
   "block-job-cancel": { args: { readonly device: string; readonly force?: boolean }; result: Record<string, never> };
   "block-job-set-speed": { args: { readonly device: string; readonly speed: number }; result: Record<string, never> };
   "block-stream": { args: BlockStreamArgs; result: Record<string, never> };
+  block_resize: {
+    args: { readonly device?: string; readonly "node-name"?: string; readonly size: number };
+    result: Record<string, never>;
+  };
   "blockdev-add": { args: BlockdevOptions; result: Record<string, never> };
   "blockdev-backup": { args: BlockdevBackupArgs; result: Record<string, never> };
   "blockdev-create": {
@@ -17,6 +23,11 @@ export type QapiCommands = {
   "blockdev-mirror": { args: BlockdevMirrorArgs; result: Record<string, never> };
   "blockdev-reopen": { args: { readonly options: readonly BlockdevOptions[] }; result: Record<string, never> };
   "blockdev-snapshot": { args: BlockdevSnapshotArgs; result: Record<string, never> };
+  "blockdev-snapshot-delete-internal-sync": {
+    args: { readonly device: string; readonly id?: string; readonly name?: string };
+    result: SnapshotInfo;
+  };
+  "blockdev-snapshot-internal-sync": { args: BlockdevSnapshotInternalSyncArgs; result: Record<string, never> };
   "blockdev-snapshot-sync": { args: BlockdevSnapshotSyncArgs; result: Record<string, never> };
   "change-backing-file": {
     args: { readonly device: string; readonly "image-node-name": string; readonly "backing-file": string };
@@ -38,6 +49,25 @@ export type QapiCommands = {
   "job-finalize": { args: { readonly id: string }; result: Record<string, never> };
   "job-pause": { args: { readonly id: string }; result: Record<string, never> };
   "job-resume": { args: { readonly id: string }; result: Record<string, never> };
+  migrate: { args: MigrateArgs; result: Record<string, never> };
+  "migrate-continue": { args: { readonly state: MigrationStatus }; result: Record<string, never> };
+  "migrate-incoming": { args: { readonly uri: string }; result: Record<string, never> };
+  "migrate-set-capabilities": {
+    args: { readonly capabilities: readonly { readonly capability: MigrationCapability; readonly state: boolean }[] };
+    result: Record<string, never>;
+  };
+  "migrate-set-parameters": { args: MigrateSetParametersArgs | undefined; result: Record<string, never> };
+  migrate_cancel: { args: undefined; result: Record<string, never> };
+  "nbd-server-start": {
+    args: {
+      readonly addr: NbdServerStartArgsAddr;
+      readonly "tls-creds"?: string;
+      readonly "tls-authz"?: string;
+      readonly "max-connections"?: number;
+    };
+    result: Record<string, never>;
+  };
+  "nbd-server-stop": { args: undefined; result: Record<string, never> };
   qmp_capabilities: { args: { readonly enable?: readonly "oob"[] } | undefined; result: Record<string, never> };
   "qom-get": { args: { readonly path: string; readonly property: string }; result: unknown };
   "qom-list": {
@@ -64,6 +94,7 @@ export type QapiCommands = {
     args: undefined;
     result: { readonly "base-memory": number; readonly "plugged-memory"?: number };
   };
+  "query-migrate": { args: undefined; result: MigrationInfo };
   "query-name": { args: undefined; result: { readonly name?: string } };
   "query-named-block-nodes": { args: { readonly flat?: boolean } | undefined; result: readonly BlockDeviceInfo[] };
   "query-qmp-schema": { args: undefined; result: readonly SchemaInfo[] };
@@ -80,6 +111,39 @@ export type QapiCommands = {
     };
   };
   quit: { args: undefined; result: Record<string, never> };
+  "set-action": {
+    args:
+      | {
+          readonly reboot?: "reset" | "shutdown";
+          readonly shutdown?: "poweroff" | "pause";
+          readonly panic?: "pause" | "shutdown" | "exit-failure" | "none";
+          readonly watchdog?: SetActionArgsWatchdog;
+        }
+      | undefined;
+    result: Record<string, never>;
+  };
+  "snapshot-delete": {
+    args: { readonly "job-id": string; readonly tag: string; readonly devices: readonly string[] };
+    result: Record<string, never>;
+  };
+  "snapshot-load": {
+    args: {
+      readonly "job-id": string;
+      readonly tag: string;
+      readonly vmstate: string;
+      readonly devices: readonly string[];
+    };
+    result: Record<string, never>;
+  };
+  "snapshot-save": {
+    args: {
+      readonly "job-id": string;
+      readonly tag: string;
+      readonly vmstate: string;
+      readonly devices: readonly string[];
+    };
+    result: Record<string, never>;
+  };
   stop: { args: undefined; result: Record<string, never> };
   system_powerdown: { args: undefined; result: Record<string, never> };
   system_reset: { args: undefined; result: Record<string, never> };
@@ -108,6 +172,7 @@ export type QapiEvents = {
   DEVICE_DELETED: { readonly device?: string; readonly path: string };
   GUEST_PANICKED: { readonly action: "pause" | "poweroff" | "run"; readonly info?: GuestPanickedDataInfo };
   JOB_STATUS_CHANGE: { readonly id: string; readonly status: JobStatus };
+  MIGRATION: { readonly status: MigrationStatus };
   POWERDOWN: undefined;
   RESET: { readonly guest: boolean; readonly reason: ShutdownCause };
   RESUME: undefined;
@@ -132,6 +197,36 @@ export type BlockCommitArgs = {
   readonly "auto-finalize"?: boolean;
   readonly "auto-dismiss"?: boolean;
 };
+
+export type BlockExportAddArgs = {
+  readonly id: string;
+  readonly "fixed-iothread"?: boolean;
+  readonly iothread?: string;
+  readonly "node-name": string;
+  readonly writable?: boolean;
+  readonly writethrough?: boolean;
+} & (
+  | {
+      readonly type: "nbd";
+      readonly name?: string;
+      readonly description?: string;
+      readonly bitmaps?: readonly (string | BlockExportAddArgsNbdBitmapsObject)[];
+      readonly "allocation-depth"?: boolean;
+    }
+  | {
+      readonly type: "vhost-user-blk";
+      readonly addr: BlockExportAddArgsVhostUserBlkAddr;
+      readonly "logical-block-size"?: number;
+      readonly "num-queues"?: number;
+    }
+  | {
+      readonly type: "fuse";
+      readonly mountpoint: string;
+      readonly growable?: boolean;
+      readonly "allow-other"?: "off" | "on" | "auto";
+    }
+  | ({ readonly type: "vduse-blk" } & BlockExportAddArgsVduseBlk)
+);
 
 export type BlockStreamArgs = {
   readonly "job-id"?: string;
@@ -208,6 +303,19 @@ export type BlockdevMirrorArgs = {
 
 export type BlockdevSnapshotArgs = { readonly node: string; readonly overlay: string };
 
+export type SnapshotInfo = {
+  readonly id: string;
+  readonly name: string;
+  readonly "vm-state-size": number;
+  readonly "date-sec": number;
+  readonly "date-nsec": number;
+  readonly "vm-clock-sec": number;
+  readonly "vm-clock-nsec": number;
+  readonly icount?: number;
+};
+
+export type BlockdevSnapshotInternalSyncArgs = { readonly device: string; readonly name: string };
+
 export type BlockdevSnapshotSyncArgs = {
   readonly device?: string;
   readonly "node-name"?: string;
@@ -235,6 +343,71 @@ export type DriveMirrorArgs = {
   readonly "copy-mode"?: MirrorCopyMode;
   readonly "auto-finalize"?: boolean;
   readonly "auto-dismiss"?: boolean;
+};
+
+export type MigrateArgs = {
+  readonly uri: string;
+  readonly blk?: boolean;
+  readonly inc?: boolean;
+  readonly detach?: boolean;
+  readonly resume?: boolean;
+};
+
+export type MigrateSetParametersArgs = {
+  readonly "announce-initial"?: number;
+  readonly "announce-max"?: number;
+  readonly "announce-rounds"?: number;
+  readonly "announce-step"?: number;
+  readonly "compress-level"?: number;
+  readonly "compress-threads"?: number;
+  readonly "compress-wait-thread"?: boolean;
+  readonly "decompress-threads"?: number;
+  readonly "throttle-trigger-threshold"?: number;
+  readonly "cpu-throttle-initial"?: number;
+  readonly "cpu-throttle-increment"?: number;
+  readonly "cpu-throttle-tailslow"?: boolean;
+  readonly "tls-creds"?: StringOrNull;
+  readonly "tls-hostname"?: StringOrNull;
+  readonly "tls-authz"?: StringOrNull;
+  readonly "max-bandwidth"?: number;
+  readonly "downtime-limit"?: number;
+  readonly "x-checkpoint-delay"?: number;
+  readonly "block-incremental"?: boolean;
+  readonly "multifd-channels"?: number;
+  readonly "xbzrle-cache-size"?: number;
+  readonly "max-postcopy-bandwidth"?: number;
+  readonly "max-cpu-throttle"?: number;
+  readonly "multifd-compression"?: "none" | "zlib" | "zstd";
+  readonly "multifd-zlib-level"?: number;
+  readonly "multifd-zstd-level"?: number;
+  readonly "block-bitmap-mapping"?: readonly {
+    readonly "node-name": string;
+    readonly alias: string;
+    readonly bitmaps: readonly {
+      readonly name: string;
+      readonly alias: string;
+      readonly transform?: { readonly persistent?: boolean };
+    }[];
+  }[];
+};
+
+export type MigrationInfo = {
+  readonly status?: MigrationStatus;
+  readonly ram?: MigrationStats;
+  readonly disk?: MigrationStats;
+  readonly vfio?: { readonly transferred: number };
+  readonly "xbzrle-cache"?: MigrationInfoXbzrleCache;
+  readonly "total-time"?: number;
+  readonly "expected-downtime"?: number;
+  readonly downtime?: number;
+  readonly "setup-time"?: number;
+  readonly "cpu-throttle-percentage"?: number;
+  readonly "error-desc"?: string;
+  readonly "blocked-reasons"?: readonly string[];
+  readonly "postcopy-blocktime"?: number;
+  readonly "postcopy-vcpu-blocktime"?: readonly number[];
+  readonly compression?: MigrationInfoCompression;
+  readonly "socket-address"?: readonly BlockExportAddArgsVhostUserBlkAddr[];
 };
 
 export type BlockImageCorruptedData = {
@@ -281,6 +454,14 @@ export type BlockJobReadyData = {
 };
 
 export type OnError = "report" | "ignore" | "enospc" | "stop" | "auto";
+
+export type BlockExportAddArgsVduseBlk = {
+  readonly name: string;
+  readonly "num-queues"?: number;
+  readonly "queue-size"?: number;
+  readonly "logical-block-size"?: number;
+  readonly serial?: string;
+};
 
 export type BlockdevDriver =
   | "blkdebug"
@@ -339,7 +520,7 @@ export type BlockdevOptionsFile = {
 };
 
 export type BlockdevOptionsNbd = {
-  readonly server: BlockdevOptionsNbdServer;
+  readonly server: BlockExportAddArgsVhostUserBlkAddr;
   readonly export?: string;
   readonly "tls-creds"?: string;
   readonly "tls-hostname"?: string;
@@ -396,6 +577,30 @@ export type BlockdevCreateOptions =
 export type MirrorCopyMode = "background" | "write-blocking";
 
 export type NewImageMode = "existing" | "absolute-paths";
+
+export type MigrationStatus =
+  | "none"
+  | "setup"
+  | "cancelling"
+  | "cancelled"
+  | "active"
+  | "postcopy-active"
+  | "postcopy-paused"
+  | "postcopy-recover"
+  | "completed"
+  | "failed"
+  | "colo"
+  | "pre-switchover"
+  | "device"
+  | "wait-unplug";
+
+export type StringOrNull = string | null;
+
+export type NbdServerStartArgsAddr =
+  | { readonly type: "inet"; readonly data: BlockExportAddArgsVhostUserBlkAddrInet }
+  | { readonly type: "unix"; readonly data: BlockExportAddArgsVhostUserBlkAddrUnix }
+  | { readonly type: "vsock"; readonly data: BlockExportAddArgsVhostUserBlkAddrVsock }
+  | { readonly type: "fd"; readonly data: BlockExportAddArgsVhostUserBlkAddrFd };
 
 export type BlockInfo = {
   readonly device: string;
@@ -485,6 +690,45 @@ export type JobInfo = {
   readonly error?: string;
 };
 
+export type MigrationStats = {
+  readonly transferred: number;
+  readonly remaining: number;
+  readonly total: number;
+  readonly duplicate: number;
+  readonly skipped: number;
+  readonly normal: number;
+  readonly "normal-bytes": number;
+  readonly "dirty-pages-rate": number;
+  readonly mbps: number;
+  readonly "dirty-sync-count": number;
+  readonly "postcopy-requests": number;
+  readonly "page-size": number;
+  readonly "multifd-bytes": number;
+  readonly "pages-per-second": number;
+  readonly "precopy-bytes": number;
+  readonly "downtime-bytes": number;
+  readonly "postcopy-bytes": number;
+  readonly "dirty-sync-missed-zero-copy": number;
+};
+
+export type MigrationInfoXbzrleCache = {
+  readonly "cache-size": number;
+  readonly bytes: number;
+  readonly pages: number;
+  readonly "cache-miss": number;
+  readonly "cache-miss-rate": number;
+  readonly "encoding-rate": number;
+  readonly overflow: number;
+};
+
+export type MigrationInfoCompression = {
+  readonly pages: number;
+  readonly busy: number;
+  readonly "busy-rate": number;
+  readonly "compressed-size": number;
+  readonly "compression-rate": number;
+};
+
 export type BlockDeviceInfo = {
   readonly file: string;
   readonly "node-name"?: string;
@@ -568,6 +812,8 @@ export type RunState =
   | "guest-panicked"
   | "colo";
 
+export type SetActionArgsWatchdog = "reset" | "shutdown" | "poweroff" | "pause" | "debug" | "none" | "inject-nmi";
+
 export type IoOperation = "read" | "write";
 
 export type ErrorAction = "ignore" | "report" | "stop";
@@ -619,13 +865,13 @@ export type ShutdownCause =
   | "subsystem-reset"
   | "snapshot-load";
 
-export type BlockdevRef = BlockdevOptions | string;
+export type BlockExportAddArgsVhostUserBlkAddr =
+  | ({ readonly type: "inet" } & BlockExportAddArgsVhostUserBlkAddrInet)
+  | ({ readonly type: "unix" } & BlockExportAddArgsVhostUserBlkAddrUnix)
+  | ({ readonly type: "vsock" } & BlockExportAddArgsVhostUserBlkAddrVsock)
+  | ({ readonly type: "fd" } & BlockExportAddArgsVhostUserBlkAddrFd);
 
-export type BlockdevOptionsNbdServer =
-  | ({ readonly type: "inet" } & BlockdevOptionsNbdServerInet)
-  | { readonly type: "unix"; readonly path: string; readonly abstract?: boolean; readonly tight?: boolean }
-  | { readonly type: "vsock"; readonly cid: string; readonly port: string }
-  | { readonly type: "fd"; readonly str: string };
+export type BlockdevRef = BlockdevOptions | string;
 
 export type BlockdevOptionsQcow2Encrypt =
   | ({ readonly format: "aes" } & BlockdevOptionsQcow2EncryptAes)
@@ -723,7 +969,7 @@ export type ImageInfo = {
   readonly "backing-filename"?: string;
   readonly "full-backing-filename"?: string;
   readonly "backing-filename-format"?: string;
-  readonly snapshots?: readonly ImageInfoSnapshots[];
+  readonly snapshots?: readonly SnapshotInfo[];
   readonly "backing-image"?: ImageInfo;
   readonly "format-specific"?: ImageInfoSpecific;
 };
@@ -743,15 +989,12 @@ export type TransactionAction =
       readonly data: {
         readonly node: string;
         readonly target: string;
-        readonly bitmaps: readonly (string | TransactionActionBlockDirtyBitmapRemoveData)[];
+        readonly bitmaps: readonly (string | BlockExportAddArgsNbdBitmapsObject)[];
       };
     }
   | { readonly type: "blockdev-backup"; readonly data: BlockdevBackupArgs }
   | { readonly type: "blockdev-snapshot"; readonly data: BlockdevSnapshotArgs }
-  | {
-      readonly type: "blockdev-snapshot-internal-sync";
-      readonly data: { readonly device: string; readonly name: string };
-    }
+  | { readonly type: "blockdev-snapshot-internal-sync"; readonly data: BlockdevSnapshotInternalSyncArgs }
   | { readonly type: "blockdev-snapshot-sync"; readonly data: BlockdevSnapshotSyncArgs }
   | { readonly type: "drive-backup"; readonly data: TransactionActionDriveBackupData };
 
@@ -763,7 +1006,7 @@ export type GuestPanickedDataInfoHyperV = {
   readonly arg5: number;
 };
 
-export type BlockdevOptionsNbdServerInet = {
+export type BlockExportAddArgsVhostUserBlkAddrInet = {
   readonly host: string;
   readonly port: string;
   readonly numeric?: boolean;
@@ -773,6 +1016,16 @@ export type BlockdevOptionsNbdServerInet = {
   readonly "keep-alive"?: boolean;
   readonly mptcp?: boolean;
 };
+
+export type BlockExportAddArgsVhostUserBlkAddrUnix = {
+  readonly path: string;
+  readonly abstract?: boolean;
+  readonly tight?: boolean;
+};
+
+export type BlockExportAddArgsVhostUserBlkAddrVsock = { readonly cid: string; readonly port: string };
+
+export type BlockExportAddArgsVhostUserBlkAddrFd = { readonly str: string };
 
 export type BlockdevOptionsQcow2OverlapCheckObject = {
   readonly template?: BlockdevOptionsQcow2OverlapCheckEnum;
@@ -798,6 +1051,29 @@ export type BlockdevCreateOptionsQcow2Encrypt =
   | ({ readonly format: "luks" } & BlockdevCreateOptionsQcow2EncryptLuks);
 
 export type BlockdevCreateOptionsQcow2CompressionType = "zlib" | "zstd";
+
+export type MigrationCapability =
+  | "xbzrle"
+  | "rdma-pin-all"
+  | "auto-converge"
+  | "zero-blocks"
+  | "compress"
+  | "events"
+  | "postcopy-ram"
+  | "x-colo"
+  | "release-ram"
+  | "block"
+  | "return-path"
+  | "pause-before-switchover"
+  | "multifd"
+  | "dirty-bitmaps"
+  | "postcopy-blocktime"
+  | "late-block-activate"
+  | "x-ignore-shared"
+  | "validate-uuid"
+  | "background-snapshot"
+  | "zero-copy-send"
+  | "postcopy-preempt";
 
 export type BlockStatsStatsRdLatencyHistogram = {
   readonly boundaries: readonly number[];
@@ -838,10 +1114,12 @@ export type BlockDeviceInfoDirtyBitmaps = {
 
 export type SchemaInfoBuiltinJsonType = "string" | "number" | "int" | "boolean" | "null" | "object" | "array" | "value";
 
-export type TransactionActionBlockDirtyBitmapRemove = { readonly data: TransactionActionBlockDirtyBitmapRemoveData };
+export type TransactionActionBlockDirtyBitmapRemove = { readonly data: BlockExportAddArgsNbdBitmapsObject };
 
 export type GuestPanickedDataInfoS390Reason =
   "unknown" | "disabled-wait" | "extint-loop" | "pgmint-loop" | "opint-loop";
+
+export type BlockExportAddArgsNbdBitmapsObject = { readonly node: string; readonly name: string };
 
 export type BlockdevCreateOptionsQcow2EncryptLuks = {
   readonly "key-secret"?: string;
@@ -868,17 +1146,6 @@ export type BlockStatsStatsTimedStats = {
   readonly avg_wr_queue_depth: number;
 };
 
-export type ImageInfoSnapshots = {
-  readonly id: string;
-  readonly name: string;
-  readonly "vm-state-size": number;
-  readonly "date-sec": number;
-  readonly "date-nsec": number;
-  readonly "vm-clock-sec": number;
-  readonly "vm-clock-nsec": number;
-  readonly icount?: number;
-};
-
 export type TransactionActionBlockDirtyBitmapAddData = {
   readonly node: string;
   readonly name: string;
@@ -886,8 +1153,6 @@ export type TransactionActionBlockDirtyBitmapAddData = {
   readonly persistent?: boolean;
   readonly disabled?: boolean;
 };
-
-export type TransactionActionBlockDirtyBitmapRemoveData = { readonly node: string; readonly name: string };
 
 export type TransactionActionDriveBackupData = {
   readonly "job-id"?: string;

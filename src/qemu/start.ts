@@ -10,6 +10,8 @@ import { errorText, isQmError, QmError } from "../base/errors.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import { chooseEmulator, type RuntimePaths } from "./command-line.ts";
 import { identifyByPidFile, readStartTime, type QemuIdentity } from "./identity.ts";
+import { openMemoryFile } from "./memory-file.ts";
+import { watchMigration } from "./migration.ts";
 import { connectMonitor, type Monitor } from "./monitor.ts";
 
 export interface StartOptions {
@@ -19,14 +21,19 @@ export interface StartOptions {
   /** QEMU's environment, below the definition's `qemuEnv`; absent: PATH and HOME of ours, and `LC_ALL=C`. */
   readonly env?: Readonly<Record<string, string>>;
   readonly paths: RuntimePaths;
+  /** A memory file (`saveMemory`) that the guest goes on from. Its own devices have to be those of `commandLine`. */
+  readonly incoming?: { readonly path: string };
+  /** The guest stands still until `cont`. */
+  readonly paused?: boolean;
   /** Bounds the start; without it a QEMU that hangs while it opens its images is waited for for ever. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Starts QEMU in a session of its own, with no descriptor of ours but the log file, and waits until its monitor answers: every
- * device is realized and every image open then. Its directories are made with mode 0700 where missing, its sockets are 0600.
- * Rejects with `QM_QEMU_START` (QEMU's words in `reason`), `QM_CANCELLED`, or `QM_DOMAIN_RUNNING`; no process is left behind.
+ * Starts QEMU in a session of its own, with no descriptor of ours but the log file and the memory file, and waits until its monitor
+ * answers: every device is realized, every image open and the memory loaded then. Its directories are made with mode 0700 where
+ * missing, its sockets are 0600. Rejects with `QM_QEMU_START` (QEMU's words in `reason`, also about a memory that does not fit),
+ * `QM_CANCELLED`, `QM_DOMAIN_RUNNING`, or as `readMemoryFile`; no process is left behind.
  *
  * Not `-daemonize`: it forks after `-sandbox …spawn=deny` has forbidden that.
  */
@@ -46,32 +53,46 @@ export async function startQemu(options: StartOptions): Promise<QemuIdentity> {
   const logStartBytes = (await log.stat()).size;
   const stop = new AbortController();
   let child: ChildProcess | undefined;
+  let memory: Awaited<ReturnType<typeof openMemoryFile>> | undefined;
   try {
-    const ready = watchFor(paths.qmpSocket, stop.signal).then(() => awaitReady(paths.qmpSocket, stop.signal));
+    if (options.incoming !== undefined) memory = await openMemoryFile(options.incoming.path);
+    const ready = watchFor(paths.qmpSocket, stop.signal).then(() => awaitReady(options, stop.signal));
     ready.catch(() => undefined); // heard below, unless spawning throws
-    child = spawnQemu(options, log.fd);
+    child = spawnQemu(options, log.fd, memory?.file.fd);
     await withLimits("the start of QEMU", Promise.race([ready, watchEnd(child, stop.signal)]), { signal });
     for (const path of socketsOf(def, paths)) await chmod(path, 0o600);
     return identify(child, def, paths);
   } catch (error) {
     if (child !== undefined) await endChild(child);
-    if (isQmError(error, "QM_CANCELLED")) throw error;
+    if (isQmError(error, "QM_CANCELLED") || (options.incoming !== undefined && memory === undefined)) throw error;
     const words = await readLog(paths.logFile, logStartBytes);
     const reason = words === "" ? errorText(error) : words;
     throw new QmError("QM_QEMU_START", { domain: def.name, reason, log: paths.logFile }, { cause: error });
   } finally {
     stop.abort();
     await log.close();
+    await memory?.file.close();
   }
 }
 
-function spawnQemu({ def, commandLine, env }: StartOptions, logFd: number): ChildProcess {
+/** Descriptor of the memory file in QEMU. */
+const memoryFd = 3;
+
+function spawnQemu(options: StartOptions, logFd: number, memoryFile: number | undefined): ChildProcess {
+  const { def, commandLine, env, paused = false } = options;
   const own = { LC_ALL: "C", PATH: process.env["PATH"], HOME: process.env["HOME"] };
-  const child = spawn(chooseEmulator(def), commandLine, {
+  const isIncoming = memoryFile !== undefined;
+  const args = [
+    ...commandLine,
+    ...(isIncoming ? ["-incoming", "defer"] : []),
+    // Whether a loaded guest runs would otherwise depend on what it did when it was saved.
+    ...(paused || isIncoming ? ["-S"] : []),
+  ];
+  const child = spawn(chooseEmulator(def), args, {
     cwd: "/",
     detached: true,
     env: { ...(env ?? own), ...def.qemuEnv },
-    stdio: ["ignore", logFd, logFd],
+    stdio: ["ignore", logFd, logFd, ...(isIncoming ? [memoryFile] : [])],
   });
   child.unref();
   return child;
@@ -87,12 +108,28 @@ function watchFor(path: string, signal: AbortSignal): Promise<void> {
 }
 
 /** Resolves when QEMU executes commands: it accepts connections earlier, while it still opens its images. */
-async function awaitReady(path: string, signal: AbortSignal): Promise<void> {
-  const monitor = await connectWhenListening(path, signal);
+async function awaitReady({ paths, incoming, paused = false }: StartOptions, signal: AbortSignal): Promise<void> {
+  const monitor = await connectWhenListening(paths.qmpSocket, signal);
   try {
     await monitor.execute("query-status", undefined, { signal });
+    if (incoming === undefined) return;
+    await loadMemory(monitor, signal);
+    if (!paused) await monitor.execute("cont", undefined, { signal });
   } finally {
     await monitor.close();
+  }
+}
+
+/** QEMU ends itself when the stream does not fit: its log says why. */
+async function loadMemory(monitor: Monitor, signal: AbortSignal): Promise<void> {
+  const watch = watchMigration(monitor);
+  try {
+    await monitor.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] });
+    await monitor.execute("migrate-incoming", { uri: `fd:${memoryFd}` }, { signal });
+    const status = await withLimits("loading the memory", watch.ended, { signal });
+    if (status !== "completed") throw new Error(`loading the memory ${status}`);
+  } finally {
+    watch.close();
   }
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isQmError } from "../../src/base/errors.ts";
 import type { DomainDefinition } from "../../src/model/domain.ts";
+import { makeNetworkImage } from "../../src/model/image.ts";
 import { buildCommandLine, chooseEmulator } from "../../src/qemu/command-line.ts";
 import { sampleDisk, sampleDomain, samplePaths, sampleUuid } from "./sample-domain.ts";
 
@@ -54,11 +55,11 @@ describe("buildCommandLine", () => {
       ],
       ...["-pidfile", "/r/run/qemu.pid", "-S"],
       "-blockdev",
-      `{"driver":"file","node-name":"qm-vda-1s","filename":"/img/vda.qcow2","auto-read-only":true,"discard":"unmap",${cache},"aio":"native"}`,
+      `{"driver":"file","filename":"/img/vda.qcow2","node-name":"qm-vda-1s","auto-read-only":true,"discard":"unmap",${cache},"aio":"native"}`,
       "-blockdev",
       `{"driver":"qcow2","node-name":"qm-vda-1","read-only":true,${cache},"file":"qm-vda-1s","backing":null}`,
       "-blockdev",
-      `{"driver":"file","node-name":"qm-vda-0s","filename":"/img/vda.s1","auto-read-only":true,"discard":"unmap",${cache},"aio":"native"}`,
+      `{"driver":"file","filename":"/img/vda.s1","node-name":"qm-vda-0s","auto-read-only":true,"discard":"unmap",${cache},"aio":"native"}`,
       "-blockdev",
       `{"driver":"qcow2","node-name":"qm-vda-0","read-only":false,${cache},"discard":"unmap","file":"qm-vda-0s","backing":"qm-vda-1"}`,
       "-device",
@@ -214,6 +215,92 @@ describe("buildCommandLine", () => {
     assert.deepEqual(boots({ os: { bootOrder: ["cdrom", "network", "hd"] } }), [3, 1, 2]);
     const own = [sampleDisk({ source: image("a", "raw"), bootIndex: 7 })];
     assert.deepEqual(boots({ os: { bootOrder: ["network"] }, disks: own }), [7, undefined]);
+  });
+
+  it("names images on the network by their parts, which cannot become options", () => {
+    const evil = 'x","tls-creds":"y,z=1';
+    const host = { name: "::1", port: 1 };
+    const nbd = makeNetworkImage({ protocol: "nbd", server: { socket: `/${evil}` }, exportName: evil }, "raw");
+    const tcp = makeNetworkImage({ protocol: "nbd", server: host, exportName: "" }, "raw");
+    const rbd = makeNetworkImage(
+      { protocol: "rbd", pool: "p", image: "i", hosts: [host], config: "/etc/ceph/x.conf" },
+      "raw",
+    );
+    const http = makeNetworkImage({ protocol: "https", host: { name: "h", port: 443 }, file: "a b" }, "qcow2");
+    const top = image("vdd.qcow2");
+    const disks = [
+      sampleDisk({ source: nbd, cache: "none", discard: "unmap", detectZeroes: "unmap" }),
+      sampleDisk({ target: "vdb", source: tcp, io: "threads" }),
+      sampleDisk({ target: "vdc", source: rbd, readonly: true }),
+      sampleDisk({ target: "vdd", source: top }),
+    ];
+    const args = build({ disks }, samplePaths("/r", { chains: { vdd: [top, http, image("base", "raw")] } }));
+    const nodes = valuesOf(args, "-blockdev") as Record<string, unknown>[];
+    const at = (name: string) => nodes.find((node) => node["node-name"] === name);
+    const common = { "auto-read-only": true, discard: "unmap" };
+    const cache = { direct: true, "no-flush": false };
+    assert.deepEqual(at("qm-vda-0s"), {
+      ...{ driver: "nbd", server: { type: "unix", path: `/${evil}` }, export: evil, "node-name": "qm-vda-0s" },
+      ...{ ...common, cache },
+    });
+    assert.deepEqual(at("qm-vda-0"), {
+      ...{ driver: "raw", "node-name": "qm-vda-0", "read-only": false, cache, discard: "unmap" },
+      ...{ "detect-zeroes": "unmap", file: "qm-vda-0s" },
+    });
+    const inet = { type: "inet", host: "::1", port: "1" };
+    assert.deepEqual(at("qm-vdb-0s"), { driver: "nbd", server: inet, "node-name": "qm-vdb-0s", ...common });
+    const monitors = [{ host: "::1", port: "1" }];
+    assert.deepEqual(at("qm-vdc-0s"), {
+      ...{ driver: "rbd", pool: "p", image: "i", server: monitors, conf: "/etc/ceph/x.conf", "node-name": "qm-vdc-0s" },
+      ...common,
+    });
+    assert.equal(at("qm-vdc-0")?.["read-only"], true);
+    assert.deepEqual(at("qm-vdd-1s"), {
+      ...{ driver: "https", url: "https://h/a%20b", "node-name": "qm-vdd-1s" },
+      ...common,
+    });
+    assert.deepEqual(
+      ["qm-vdd-0", "qm-vdd-1"].map((name) => [at(name)?.["backing"], at(name)?.["read-only"]]),
+      [
+        ["qm-vdd-1", false],
+        ["qm-vdd-2", true],
+      ],
+    );
+  });
+
+  it("adds what virt-install likes to have after all other devices", () => {
+    const args = build({
+      sleep: { toMemory: false, toDisk: true },
+      inputs: [
+        { type: "tablet", bus: "usb" },
+        { type: "keyboard", bus: "usb" },
+        { type: "mouse", bus: "virtio" },
+      ],
+      video: "virtio",
+      balloon: "virtio",
+      rng: "/dev/urandom",
+      interfaces: [{ type: "user", model: "virtio" }],
+    });
+    const devices = valuesOf(args, "-device") as Record<string, unknown>[];
+    assert.deepEqual(
+      devices.map(({ driver, bus }) => [driver, bus]),
+      [
+        ["virtio-net-pci", undefined],
+        ["virtio-vga", undefined],
+        ["qemu-xhci", undefined],
+        ["usb-tablet", "qm-usb0.0"],
+        ["usb-kbd", "qm-usb0.0"],
+        ["virtio-mouse-pci", undefined],
+        ["virtio-balloon-pci", undefined],
+        ["virtio-rng-pci", undefined],
+      ],
+    );
+    assert.deepEqual(valuesOf(args, "-global"), ["ICH9-LPC.disable_s3=1", "ICH9-LPC.disable_s4=0"]);
+    const graphics = { autoport: true, listen: "127.0.0.1" };
+    assert.deepEqual(valuesOf(build({ graphics, video: "none" }), "-device"), []);
+    assert.deepEqual(valuesOf(build({ machine: "pc", sleep: { toDisk: false } }), "-global"), [
+      "PIIX4_PM.disable_s4=1",
+    ]);
   });
 
   it("lets QEMU start the bridge helper only for a bridge", () => {

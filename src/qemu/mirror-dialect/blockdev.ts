@@ -78,6 +78,15 @@ export const blockdevDialect: MirrorDialect = {
     await allSettledOrFirstError(disks.map((disk) => startMirrorJob(monitor, disk, 0)));
   },
 
+  async restartMirrors(monitor, disks) {
+    await stopJobs(monitor, mirrorJobs(disks));
+    await closeNodes(monitor, disks.flatMap(mirrorNodes));
+    await allSettledOrFirstError(
+      disks.map(({ mirror, cache }) => monitor.execute("blockdev-add", fileNodeOptions(mirror, cache))),
+    );
+    await allSettledOrFirstError(disks.flatMap((disk) => startMirror(monitor, disk, 0)));
+  },
+
   async finishClone(monitor, disks, decide, timeoutMs) {
     await holdJobsForClone(monitor, mirrorJobs(disks), timeoutMs);
     decide();

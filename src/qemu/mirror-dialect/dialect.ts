@@ -125,6 +125,9 @@ export interface MirrorDialect {
    */
   mirrorAgain?(monitor: Monitor, disks: readonly MirroredDiskPlan[]): Promise<void>;
 
+  /** Mirrors that ended by themselves, anew over their files: all of the overlay is copied once more. Absent: as `mirrorAgain`. */
+  restartMirrors?(monitor: Monitor, disks: readonly MirroredDiskPlan[]): Promise<void>;
+
   /**
    * Ends all mirrors at one instant with the guest on its source: the mirrors are then a point-in-time copy, closed.
    * Two-phase as the pivot is: `decide` is called when all are held, and may throw to give the clone up.
