@@ -45,6 +45,16 @@ const migrations: readonly string[] = [
      type TEXT NOT NULL,
      detail TEXT NOT NULL
    ) STRICT;`,
+  `ALTER TABLE snapshot ADD COLUMN config TEXT;      -- JSON of the domain as it was; NULL: not known
+   ALTER TABLE snapshot ADD COLUMN deleting INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE layer (
+     domain TEXT NOT NULL REFERENCES domain (uuid) ON DELETE CASCADE,
+     disk TEXT NOT NULL,
+     path TEXT NOT NULL,
+     image TEXT NOT NULL,      -- JSON
+     reason TEXT NOT NULL,     -- why it is there although no snapshot names it
+     PRIMARY KEY (domain, path)
+   ) STRICT;`,
 ];
 
 /** The version that this program writes. */

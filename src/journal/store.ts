@@ -1,5 +1,5 @@
 /**
- * The state file: one SQLite database with domains, snapshots, operations (the journal) and events. WAL with
+ * The state file: one SQLite database with domains, snapshots, layers, operations (the journal) and events. WAL with
  * `synchronous=FULL`: when a call returns, what it wrote survives a power failure.
  */
 import { closeSync, openSync } from "node:fs";
@@ -7,6 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { QmError, errorText } from "../base/errors.ts";
 import { createDomainTable, type DomainTable } from "./domains.ts";
 import { createEventTable, type EventTable } from "./events.ts";
+import { createLayerTable, type LayerTable } from "./layers.ts";
 import { migrateSchema } from "./migrations.ts";
 import { createOperationTable, type OperationTable } from "./operations.ts";
 import { createSnapshotTable, type SnapshotTable } from "./snapshots.ts";
@@ -20,6 +21,7 @@ export type Durability = "power-failure" | "process-death";
 export interface Store {
   readonly domains: DomainTable;
   readonly snapshots: SnapshotTable;
+  readonly layers: LayerTable;
   readonly operations: OperationTable;
   readonly events: EventTable;
   /** All writes of `work` become durable together, or none when it throws; a call inside of another joins it. `work` is synchronous. */
@@ -48,6 +50,7 @@ export function openStore(path: string): Store {
   return {
     domains: createDomainTable(db),
     snapshots: createSnapshotTable(db),
+    layers: createLayerTable(db),
     operations: createOperationTable(db),
     events: createEventTable(db),
     atomically(work, durability = "power-failure") {

@@ -20,8 +20,15 @@ test("what was written is there after the store is opened again", () => {
   const path = join(directory, "again.db");
   const first = openStore(path);
   first.domains.put({ uuid: "u1", name: "web", definition: "<domain/>", run: { id: 3 } });
-  first.snapshots.put({ domain: "u1", name: "s1", current: true, document: { a: 1 }, mirrors: { b: 2 } });
-  first.snapshots.put({ domain: "u1", name: "s2", current: true, document: {} });
+  first.snapshots.put({
+    domain: "u1",
+    name: "s1",
+    current: true,
+    deleting: false,
+    document: { a: 1 },
+    mirrors: { b: 2 },
+  });
+  first.snapshots.put({ domain: "u1", name: "s2", current: true, deleting: false, document: {} });
   first.operations.begin({ id: "op1", domain: "u1", kind: "pivot", step: "prepare-pivot", plan });
   first.operations.decide("op1", "pivot");
   first.operations.record("op1", "fact", "pivot");
@@ -30,8 +37,8 @@ test("what was written is there after the store is opened again", () => {
   const second = openStore(path);
   assert.deepEqual(second.domains.list(), [{ uuid: "u1", name: "web", definition: "<domain/>", run: { id: 3 } }]);
   assert.deepEqual(second.snapshots.list("u1"), [
-    { domain: "u1", name: "s1", current: false, document: { a: 1 }, mirrors: { b: 2 } },
-    { domain: "u1", name: "s2", current: true, document: {} },
+    { domain: "u1", name: "s1", current: false, deleting: false, document: { a: 1 }, mirrors: { b: 2 } },
+    { domain: "u1", name: "s2", current: true, deleting: false, document: {} },
   ]);
   const [operation] = second.operations.list({ running: true });
   assert.deepEqual([operation?.step, operation?.decision, operation?.plan], ["prepare-pivot", "pivot", plan]);

@@ -1,6 +1,7 @@
 /** Runs a plan's steps in order; where one fails before the point of no return, undoes all that were begun, last first. */
 import { QmError, asQmError } from "../../base/errors.ts";
 import type { StepName } from "../steps/storage-plan.ts";
+import { withRollback } from "./with-rollback.ts";
 import { stepByName } from "../steps/index.ts";
 import type { Step, StepContext } from "../steps/step.ts";
 
@@ -45,23 +46,19 @@ export async function rollBack(context: StepContext, hooks: RunHooks, from: Step
   // A rollback that is interrupted has to go on as one: what it has undone must not be taken for done.
   if (!context.journal.has("rollback")) context.journal.record("rollback", from);
   const shielded = { ...context, signal: new AbortController().signal };
-  for (const name of steps.slice(0, steps.indexOf(from) + 1).toReversed()) {
+  const begun = steps
+    .slice(0, steps.indexOf(from) + 1)
+    .toReversed()
+    .map(stepByName);
+  let failure: Error | undefined;
+  for (const step of begun.toSorted((a, b) => Number(b.undoneFirst ?? false) - Number(a.undoneFirst ?? false))) {
     try {
-      await hooks.fault(`undo ${name}`);
-      await stepByName(name).undo?.(shielded);
+      await hooks.fault(`undo ${step.name}`);
+      await step.undo?.(shielded);
     } catch (error) {
-      return asQmError(error);
+      failure ??= asQmError(error);
+      if (step.undoneFirst !== true) break;
     }
   }
-  return undefined;
-}
-
-function withRollback(error: unknown, rollback: Error | undefined): QmError {
-  const first = asQmError(error);
-  if (rollback === undefined) return first;
-  return new QmError(
-    "QM_ROLLBACK",
-    { reason: first.message, rollback: rollback.message, failed: first.code },
-    { cause: new AggregateError([first, rollback], "operation and its rollback") },
-  );
+  return failure;
 }

@@ -1,3 +1,4 @@
+import { QmError } from "../../base/errors.ts";
 import { removeOwnFiles } from "./own-files.ts";
 import { mirroredDisks, mirrorPaths } from "./storage-plan.ts";
 import type { Step } from "./step.ts";
@@ -11,6 +12,24 @@ export const startMirrors: Step = {
     await dialect.stopMirrors(monitor, mirroredDisks(plan));
     // Recovery comes here too when the snapshot itself was never taken.
     if (journal.has("fact", "snapshot-taken")) journal.establish("mirrors-ended");
+  },
+};
+
+/** Mirrors that ended by themselves, once more; those that follow their source are left alone. */
+export const restartMirrors: Step = {
+  name: "restart-mirrors",
+  journalled: true,
+  async act({ dialect, monitor, plan }) {
+    if (dialect.restartMirrors === undefined) {
+      throw new QmError("QM_QEMU_TOO_OLD", { missing: "named block nodes, without which a mirror cannot start again" });
+    }
+    const disks = mirroredDisks(plan);
+    const seen = await dialect.observe(monitor, disks);
+    const ended = disks.filter((_, index) => {
+      const job = seen[index]?.job;
+      return job === undefined || job === "concluded";
+    });
+    await dialect.restartMirrors(monitor, ended);
   },
 };
 

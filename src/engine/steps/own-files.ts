@@ -4,17 +4,20 @@ import { isQmError } from "../../base/errors.ts";
 import { createEmptyFile, removeFile } from "../../image/files.ts";
 import type { OperationJournal } from "./step.ts";
 
+type FileJournal = Pick<OperationJournal, "record" | "has">;
+
 /**
  * An empty new file with the owner and mode of the image `like`: QEMU may run as another user. `QM_FILE_EXISTS` when the name was
  * taken since the plan was made; that is recorded, so that no undo removes a stranger's file.
  */
 export async function createOwnFile(
-  journal: OperationJournal,
+  journal: FileJournal,
   file: { readonly disk: string; readonly path: string; readonly like: string },
 ): Promise<void> {
-  const like = await stat(file.like);
-  const mode = like.isFile() ? like.mode & 0o660 : 0o600;
-  const owner = process.getuid?.() === 0 && like.isFile() ? { uid: like.uid, gid: like.gid } : {};
+  // The name of an image on the network is no path: nothing to be like.
+  const like = file.like.startsWith("/") ? await stat(file.like) : undefined;
+  const mode = like?.isFile() ? like.mode & 0o660 : 0o600;
+  const owner = process.getuid?.() === 0 && like?.isFile() ? { uid: like.uid, gid: like.gid } : {};
   try {
     await createEmptyFile(file.path, { disk: file.disk, mode, ...owner });
   } catch (error) {
@@ -23,6 +26,6 @@ export async function createOwnFile(
   }
 }
 
-export async function removeOwnFiles(journal: OperationJournal, paths: readonly string[]): Promise<void> {
+export async function removeOwnFiles(journal: FileJournal, paths: readonly string[]): Promise<void> {
   await Promise.all(paths.filter((path) => !journal.has("not-ours", path)).map((path) => removeFile(path)));
 }

@@ -1,4 +1,5 @@
 /** What a step is, and what it may use. */
+import type { Machine } from "./machine.ts";
 import type { Monitor } from "../../qemu/monitor.ts";
 import type { MirrorDialect } from "../../qemu/mirror-dialect/dialect.ts";
 import type { StepName, StoragePlan } from "./storage-plan.ts";
@@ -37,6 +38,7 @@ export interface OperationJournal {
 export interface StepContext {
   readonly plan: StoragePlan;
   readonly monitor: Monitor;
+  readonly machine: Machine;
   readonly dialect: MirrorDialect;
   readonly journal: OperationJournal;
   /** Aborted when the user cancels; undoing gets one that never is. */
@@ -54,4 +56,6 @@ export interface Step {
   act(context: StepContext): Promise<void>;
   /** Takes back what `act` did, in whole or in part, by looking at what is there. Absent: nothing to take back. */
   undo?(context: StepContext): Promise<void>;
+  /** Nothing rests on what it did and the guest waits for its undo: undone before all others, and whether or not they can be. */
+  readonly undoneFirst?: true;
 }

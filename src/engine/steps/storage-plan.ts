@@ -3,13 +3,20 @@
  * journalled as it is, and recovery needs nothing else.
  */
 import type { ImageRef } from "../../model/image.ts";
+import type { SnapshotConfig, SnapshotMemory, SnapshotState } from "../../model/snapshot.ts";
+import type { MemoryToSave } from "./save-memory.ts";
 import type { DialectName, MirroredDiskPlan, SnapshotDiskPlan } from "../../qemu/mirror-dialect/dialect.ts";
 
 export const stepNames = [
   "create-files",
   "prepare-images",
+  "freeze",
+  "save-memory",
   "take-snapshot",
+  "resume-guest",
+  "thaw",
   "start-mirrors",
+  "restart-mirrors",
   "await-ready",
   "copy-layers",
   "verify-copies",
@@ -33,7 +40,20 @@ export interface StoragePlan {
   readonly domain: { readonly uuid: string; readonly name: string };
   readonly dialect: DialectName;
   readonly steps: readonly [StepName, ...StepName[]];
-  readonly snapshot: { readonly name: string; readonly description?: string; readonly creationTime: number };
+  readonly snapshot: {
+    readonly name: string;
+    readonly description?: string;
+    readonly creationTime: number;
+    /** What the domain did at that moment; absent: `disk-snapshot`. */
+    readonly state?: SnapshotState;
+    readonly memory?: SnapshotMemory;
+    /** Forget it once it is taken: only its files stay. */
+    readonly forgotten?: boolean;
+  };
+  /** The domain as it is now, kept with the snapshot. */
+  readonly config?: SnapshotConfig;
+  /** How the guest's memory is saved; only where it is. */
+  readonly memory?: MemoryToSave;
   readonly disks: readonly SnapshotDiskPlan[];
   /** Overlays and mirrors that the operation makes, and removes when it is undone. */
   readonly files: readonly NewFile[];

@@ -1,0 +1,99 @@
+/** Internal snapshots: by the running QEMU's jobs where it has the images, by qemu-img otherwise. */
+import {
+  applyInternal as applyOffline,
+  createInternal,
+  deleteInternal as deleteOffline,
+  listInternalSnapshots,
+} from "../../../image/internal-snapshots.ts";
+import { QmError } from "../../../base/errors.ts";
+import type { ImageRef } from "../../../model/image.ts";
+import {
+  deleteInternal as deleteLive,
+  loadInternal as loadLive,
+  saveInternal,
+} from "../../../qemu/internal-snapshots.ts";
+import type { ApplyInternal, DeleteInternal, InternalLive, InternalOffline, LoadInternal } from "../task-plan.ts";
+import { findLiveDisk, indexOfLayer, requireNode } from "./live-layers.ts";
+import type { TaskContext, TaskHandler } from "./task.ts";
+
+export const internalOffline: TaskHandler<InternalOffline> = {
+  act: ({ disk, image, tag }, { signal }) => createInternal({ disk, image, tag, signal }),
+  undo: ({ disk, image, tag }, { signal }) => deleteWhereThere(disk, image, tag, signal),
+};
+
+export const applyInternalImage: TaskHandler<ApplyInternal> = {
+  act: ({ disk, image, tag }, { signal }) => applyOffline({ disk, image, tag, signal }),
+};
+
+export const internalLive: TaskHandler<InternalLive> = {
+  async act(task, context) {
+    const { monitor, nodes } = await activeNodes(task.disks, context);
+    const [vmstateNode] = nodes;
+    if (vmstateNode === undefined) return;
+    const { jobId, tag } = task;
+    await saveInternal(monitor, { jobId, tag, vmstateNode, nodes, signal: context.signal });
+  },
+  undo: (task, context) => deleteEverywhere({ ...task, jobId: `${task.jobId}-undo` }, context),
+};
+
+export const deleteInternalImages: TaskHandler<DeleteInternal> = { act: deleteEverywhere };
+
+export const loadInternalImages: TaskHandler<LoadInternal> = {
+  async act(task, context) {
+    const { monitor, nodes } = await activeNodes(task.disks, context);
+    const [vmstateNode] = nodes;
+    if (vmstateNode === undefined) return;
+    const { jobId, tag, disks } = task;
+    await loadLive(monitor, { jobId, tag, vmstateNode, nodes, signal: context.signal });
+    const dropped = disks.filter(({ dropTag }) => dropTag);
+    if (dropped.length > 0) await deleteEverywhere({ disks: dropped, tag, jobId: `${jobId}-drop` }, context);
+  },
+};
+
+type Images = readonly { readonly disk: string; readonly image: ImageRef }[];
+
+async function activeNodes(disks: Images, { machine }: TaskContext) {
+  const found = await Promise.all(
+    disks.map(async ({ disk, image }) => {
+      const live = await findLiveDisk(machine, disk);
+      if (live === undefined || indexOfLayer(live, image.path) !== 0) {
+        throw new QmError("QM_CHAIN_BROKEN", { disk, path: image.path, reason: "the guest does not write to it" });
+      }
+      return { monitor: live.monitor, node: requireNode(live, image.path).node };
+    }),
+  );
+  const monitor = found[0]?.monitor;
+  if (monitor === undefined) throw new RangeError("an internal snapshot of no disk");
+  return { monitor, nodes: found.map(({ node }) => node) };
+}
+
+/** Each image's own: some may have lost theirs in an earlier try. */
+async function deleteEverywhere(
+  { disks, tag, jobId }: Pick<DeleteInternal, "disks" | "tag" | "jobId">,
+  context: TaskContext,
+): Promise<void> {
+  const liveNodes: string[] = [];
+  let monitor;
+  for (const { disk, image } of disks) {
+    const live = await findLiveDisk(context.machine, disk);
+    const place = indexOfLayer(live, image.path);
+    if (live === undefined || place < 0) await deleteWhereThere(disk, image, tag, context.signal);
+    else if (place > 0) {
+      const user = `the running guest, below its active image`;
+      const what = `deleting the internal snapshot '${tag}' in it while the guest runs`;
+      throw new QmError("QM_SNAPSHOT_NEEDS_IMAGE", { disk, path: image.path, user, what });
+    } else if (await hasTag(disk, image, tag)) {
+      liveNodes.push(requireNode(live, image.path).node);
+      monitor = live.monitor;
+    }
+  }
+  if (monitor !== undefined) await deleteLive(monitor, { jobId, tag, nodes: liveNodes, signal: context.signal });
+}
+
+async function deleteWhereThere(disk: string, image: ImageRef, tag: string, signal: AbortSignal): Promise<void> {
+  if (await hasTag(disk, image, tag)) await deleteOffline({ disk, image, tag, signal });
+}
+
+async function hasTag(disk: string, image: ImageRef, tag: string): Promise<boolean> {
+  return (await listInternalSnapshots(image, { disk })).some(({ name }) => name === tag);
+}
