@@ -16,7 +16,17 @@ export { formatDomain, type FormatDomainOptions } from "./model/domain-format.ts
 export { parseDomain, type ParseDomainOptions } from "./model/domain-parse.ts";
 export { parseDiskspec } from "./model/diskspec.ts";
 export type { DiskFormat, ImageChain, ImageRef } from "./model/image.ts";
-export type * from "./model/snapshot.ts";
+export type {
+  DiskMirror,
+  DiskSnapshotKind,
+  MirrorState,
+  Snapshot,
+  SnapshotConfig,
+  SnapshotDisk,
+  SnapshotDiskRequest,
+  SnapshotMemory,
+  SnapshotRequest,
+} from "./model/snapshot.ts";
 export { formatSnapshot } from "./model/snapshot-format.ts";
 export { parseSnapshotRequest } from "./model/snapshot-parse.ts";
 export type { Facade } from "./service/facade.ts";

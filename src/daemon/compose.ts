@@ -30,5 +30,5 @@ export async function compose(config: ComposeConfig, logger: Logger): Promise<Co
       ),
     ...(fault === undefined ? {} : { fault }),
   });
-  return { facade: service, close: () => service.close() };
+  return { facade: service.facade, close: () => service.close() };
 }

@@ -15,19 +15,36 @@ export interface DaemonConfig extends DaemonPaths {
 export type DaemonCommand =
   { readonly kind: "run"; readonly config: DaemonConfig } | { readonly kind: "help" } | { readonly kind: "version" };
 
+interface DaemonOption {
+  readonly type: "string" | "boolean";
+  /** What stands for the value in the usage and the reference. */
+  readonly value?: string;
+  readonly text: string;
+}
+
+/** Parsed, printed by `--help`, and described in the reference. */
+export const daemonOptions = {
+  "state-dir": { type: "string", value: "DIR", text: "domains and journal (QMIRROR_STATE_DIR)" },
+  "runtime-dir": { type: "string", value: "DIR", text: "sockets and pid files (QMIRROR_RUNTIME_DIR)" },
+  socket: { type: "string", value: "PATH", text: "socket that clients connect to (QMIRROR_SOCKET)" },
+  "log-level": { type: "string", value: "LEVEL", text: `${logLevels.join(", ")} (default: info)` },
+  timeout: {
+    type: "string",
+    value: "SECONDS",
+    text: "end after this long without clients, running operations and running domains",
+  },
+  version: { type: "boolean", text: "print the version" },
+  help: { type: "boolean", text: "print this help" },
+} as const satisfies Readonly<Record<string, DaemonOption>>;
+
 export const daemonUsage = `Usage: qmirrord [options]
 
 Runs qmirror's daemon in the foreground, logging to stderr.
 
 Options:
-  --state-dir DIR      domains and journal (QMIRROR_STATE_DIR)
-  --runtime-dir DIR    sockets and pid files (QMIRROR_RUNTIME_DIR)
-  --socket PATH        socket that clients connect to (QMIRROR_SOCKET)
-  --log-level LEVEL    ${logLevels.join(", ")} (default: info)
-  --timeout SECONDS    end after this long without clients, running operations and running domains
-  --version            print the version
-  --help               print this help
-`;
+${Object.entries<DaemonOption>(daemonOptions)
+  .map(([name, { value = "", text }]) => `  ${`--${name} ${value}`.padEnd(20)} ${text}\n`)
+  .join("")}`;
 
 /** Longest path that fits a UNIX socket's address on Linux. */
 const maxSocketPathBytes = 107;
@@ -57,18 +74,7 @@ export function parseDaemonCommand(argv: readonly string[], env: NodeJS.ProcessE
 
 function parseOptions(argv: readonly string[]) {
   try {
-    return parseArgs({
-      args: [...argv],
-      options: {
-        "state-dir": { type: "string" },
-        "runtime-dir": { type: "string" },
-        socket: { type: "string" },
-        "log-level": { type: "string" },
-        timeout: { type: "string" },
-        version: { type: "boolean" },
-        help: { type: "boolean" },
-      },
-    }).values;
+    return parseArgs({ args: [...argv], options: daemonOptions }).values;
   } catch (error) {
     throw new QmError("QM_INVALID", { reason: errorText(error) }, { cause: error });
   }

@@ -1,8 +1,10 @@
 /** A domain as the daemon holds it in memory: what the state file says, plus the connection to its QEMU. */
 import { QmError } from "../base/errors.ts";
+import { withSource } from "../model/disk-backing.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import type { ImageRef } from "../model/image.ts";
 import type { MirrorState, Snapshot } from "../model/snapshot.ts";
+import type { DiskCopy } from "../qemu/block-copy.ts";
 import type { QemuIdentity } from "../qemu/identity.ts";
 import type { Monitor } from "../qemu/monitor.ts";
 import type { StoragePlan } from "../engine/steps/storage-plan.ts";
@@ -17,6 +19,8 @@ export interface StoredRun {
   readonly adopted: boolean;
   /** What it runs with, its disks' present images included. */
   readonly definition: DomainDefinition;
+  /** Block copies that follow their disks. */
+  readonly copies?: readonly DiskCopy[];
 }
 
 /** The mirrors of a snapshot, as they are stored. */
@@ -30,6 +34,8 @@ export interface SnapshotEntry {
   readonly domain: string;
   readonly name: string;
   readonly current: boolean;
+  /** Deleting it has begun: parts of its data may be gone. */
+  readonly deleting: boolean;
   readonly document: Snapshot;
   readonly mirrors?: StoredMirrors;
 }
@@ -66,7 +72,7 @@ export function withImages(definition: DomainDefinition, images: ReadonlyMap<str
     ...definition,
     disks: definition.disks.map((disk) => {
       const source = images.get(disk.target);
-      return source === undefined ? disk : { ...disk, source };
+      return source === undefined ? disk : withSource(disk, source);
     }),
   };
 }

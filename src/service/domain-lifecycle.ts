@@ -1,27 +1,21 @@
 /** Defining, starting, attaching and ending domains. */
 import { QmError } from "../base/errors.ts";
-import { readChain } from "../image/chain.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import { parseDomain } from "../model/domain-parse.ts";
-import type { ImageChain } from "../model/image.ts";
-import { buildCommandLine } from "../qemu/command-line.ts";
 import { identifyByPidFile, readStartTime, type QemuIdentity } from "../qemu/identity.ts";
 import { connectMonitor } from "../qemu/monitor.ts";
 import { findAgainPatiently, stopQemu } from "../qemu/process.ts";
 import { findSocketOwner } from "../qemu/socket-owner.ts";
-import { startQemu } from "../qemu/start.ts";
 import { describeForeignQemu } from "./adopt.ts";
+import { dropMissingDisks } from "./disk-devices.ts";
 import { requireMonitor, type DomainEntry } from "./domain-entry.ts";
 import { domainPaths } from "./domain-paths.ts";
-import { assertNotBusy, assertNotMirrored, withDomain } from "./guards.ts";
-import type { MonitorWatch, WatchDeps } from "./monitor-watch.ts";
+import type { DomainRegistry } from "./domain-registry.ts";
+import { assertNotBusy, assertNotCopied, assertNotMirrored, withDomain } from "./guards.ts";
+import { launch, type MachineDeps } from "./machine.ts";
+import type { WatchDeps } from "./monitor-watch.ts";
 
-const startTimeoutMs = 60_000;
-
-export interface LifecycleDeps extends WatchDeps {
-  readonly watch: MonitorWatch;
-  readonly runtimeDir: string;
-}
+export interface LifecycleDeps extends WatchDeps, MachineDeps {}
 
 export class DomainLifecycle {
   readonly #deps: LifecycleDeps;
@@ -33,7 +27,7 @@ export class DomainLifecycle {
   define(xml: string): DomainEntry {
     const { registry, events, store } = this.#deps;
     const definition = parseDomain(xml);
-    const entry = this.#entryFor(definition);
+    const entry = entryFor(this.#deps.registry, definition);
     if (entry.run === undefined) assertNotMirrored(registry, entry, "defining it anew");
     store.atomically(() => {
       registry.save(Object.assign(entry, { definition }));
@@ -44,7 +38,7 @@ export class DomainLifecycle {
 
   async create(xml: string): Promise<DomainEntry> {
     const definition = parseDomain(xml);
-    const entry = this.#entryFor(definition);
+    const entry = entryFor(this.#deps.registry, definition);
     if (entry.run !== undefined) throw new QmError("QM_DOMAIN_RUNNING", { domain: entry.name });
     if (entry.definition !== undefined) {
       throw new QmError("QM_DOMAIN_EXISTS", { domain: entry.name, uuid: entry.uuid });
@@ -79,6 +73,7 @@ export class DomainLifecycle {
       throw new QmError("QM_INVALID", { reason: `domain '${entry.name}' is transient: it has no definition` });
     }
     assertNotMirrored(registry, entry, "undefining it");
+    assertNotCopied(entry, "undefining it");
     store.atomically(() => {
       delete entry.definition;
       if (entry.run === undefined) registry.remove(entry);
@@ -128,6 +123,7 @@ export class DomainLifecycle {
     }
     assertNotBusy(entry);
     assertNotMirrored(registry, entry, "detaching it");
+    assertNotCopied(entry, "detaching it");
     const monitor = requireMonitor(entry);
     store.atomically(() => {
       registry.remove(entry);
@@ -145,7 +141,16 @@ export class DomainLifecycle {
     if (identity === undefined) return "gone";
     const monitor = await findAgainPatiently(identity, this.#deps.closing);
     if (monitor === "dead") return "gone";
+    // It was to load a memory file: nobody goes on with that, and its guest has never run.
+    if ((await monitor.execute("query-status")).status === "inmigrate") {
+      await stopQemu(identity, { force: true });
+      await monitor.close();
+      return "gone";
+    }
     await this.#deps.watch.follow(entry, monitor);
+    if (entry.run?.adopted === false) {
+      await dropMissingDisks(this.#deps.registry, entry, monitor);
+    }
     return "connected";
   }
 
@@ -158,57 +163,17 @@ export class DomainLifecycle {
     return identity;
   }
 
-  #entryFor(definition: DomainDefinition): DomainEntry {
-    const { registry } = this.#deps;
-    const byName = registry.find(definition.name);
-    const byUuid = registry.find(definition.uuid);
-    if (byUuid !== undefined && byUuid.name !== definition.name) {
-      throw new QmError("QM_DOMAIN_EXISTS", { domain: byUuid.name, uuid: byUuid.uuid });
-    }
-    if (byName !== undefined && byName.uuid !== definition.uuid) {
-      throw new QmError("QM_DOMAIN_EXISTS", { domain: byName.name, uuid: byName.uuid });
-    }
-    return byName ?? { uuid: definition.uuid, name: definition.name, paused: false };
-  }
-
   async #run(entry: DomainEntry, definition: DomainDefinition): Promise<void> {
-    await withDomain(entry, "it is starting", async () => {
-      const { registry, events, store, watch, runtimeDir } = this.#deps;
-      const chains = await readChains(definition);
-      const paths = domainPaths(runtimeDir, entry.uuid, chains);
-      // The intent first: a daemon that dies now finds the QEMU again by its pid file.
-      entry.run = { id: registry.nextRunId(), adopted: false, definition };
-      registry.save(entry);
-      try {
-        const commandLine = buildCommandLine(definition, paths);
-        const identity = await startQemu({
-          def: definition,
-          commandLine,
-          paths,
-          signal: AbortSignal.timeout(startTimeoutMs),
-        });
-        entry.run = { ...entry.run, identity };
-        store.atomically(() => {
-          registry.save(entry);
-          events.append(entry.name, "lifecycle", { event: "started", id: entry.run?.id ?? null });
-        });
-        await watch.follow(entry, await connectMonitor(paths.qmpSocket));
-      } catch (error) {
-        if (entry.run.identity !== undefined) await stopQemu(entry.run.identity, { force: true });
-        delete entry.run;
-        if (entry.definition === undefined) registry.remove(entry);
-        else registry.save(entry);
-        throw error;
-      }
-    });
+    await withDomain(entry, "it is starting", () => launch(this.#deps, entry, definition, { forget: true }));
   }
 }
 
-/** Reads and checks every disk's chain before QEMU sees any of it. */
-export async function readChains(definition: DomainDefinition): Promise<Record<string, ImageChain>> {
-  const chains: Record<string, ImageChain> = {};
-  for (const { target, source } of definition.disks) {
-    if (source !== undefined) chains[target] = await readChain(source, { disk: target });
+/** The known domain of this name and uuid, or a new entry that is not registered yet. `QM_DOMAIN_EXISTS` when only one of them fits. */
+export function entryFor(registry: DomainRegistry, { name, uuid }: DomainDefinition): DomainEntry {
+  for (const known of [registry.find(uuid), registry.find(name)]) {
+    if (known !== undefined && (known.uuid !== uuid || known.name !== name)) {
+      throw new QmError("QM_DOMAIN_EXISTS", { domain: known.name, uuid: known.uuid });
+    }
   }
-  return chains;
+  return registry.find(uuid) ?? { uuid, name, paused: false };
 }

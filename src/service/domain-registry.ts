@@ -9,6 +9,8 @@ import type { DomainEntry, SnapshotEntry, StoredMirrors, StoredRun } from "./dom
 export class DomainRegistry {
   readonly #store: Store;
   readonly #entries = new Map<string, DomainEntry>();
+  /** Read once: lists and guards look at them all the time. */
+  readonly #snapshots = new Map<string, SnapshotEntry[]>();
   #lastRunId = 0;
 
   constructor(store: Store) {
@@ -58,10 +60,42 @@ export class DomainRegistry {
   remove(entry: DomainEntry): void {
     this.#store.domains.remove(entry.uuid);
     this.#entries.delete(entry.uuid);
+    this.#snapshots.delete(entry.uuid);
   }
 
-  snapshots(entry: DomainEntry): SnapshotEntry[] {
-    return this.#store.snapshots.list<Snapshot, StoredMirrors>(entry.uuid);
+  /** In the order of their creation. */
+  snapshots(entry: DomainEntry): readonly SnapshotEntry[] {
+    let list = this.#snapshots.get(entry.uuid);
+    if (list === undefined) {
+      list = this.#store.snapshots.list<Snapshot, StoredMirrors>(entry.uuid);
+      this.#snapshots.set(entry.uuid, list);
+    }
+    return list;
+  }
+
+  /** Inserts or replaces it by name. A current one takes that from the others. After a transaction that failed: `forgetCached`. */
+  putSnapshot(entry: DomainEntry, snapshot: SnapshotEntry): void {
+    this.#store.snapshots.put(snapshot);
+    const list = this.snapshots(entry).map((other) =>
+      snapshot.current && other.current && other.name !== snapshot.name ? { ...other, current: false } : other,
+    );
+    const place = list.findIndex(({ name }) => name === snapshot.name);
+    if (place < 0) list.push(snapshot);
+    else list[place] = snapshot;
+    this.#snapshots.set(entry.uuid, list);
+  }
+
+  removeSnapshot(entry: DomainEntry, name: string): void {
+    this.#store.snapshots.remove(entry.uuid, name);
+    this.#snapshots.set(
+      entry.uuid,
+      this.snapshots(entry).filter((snapshot) => snapshot.name !== name),
+    );
+  }
+
+  /** The state file may hold other snapshots than were written here: a transaction was rolled back. */
+  forgetCached(entry: DomainEntry): void {
+    this.#snapshots.delete(entry.uuid);
   }
 
   getSnapshot(entry: DomainEntry, name: string): SnapshotEntry {

@@ -21,6 +21,13 @@ export function assertNotMirrored(registry: DomainRegistry, entry: DomainEntry, 
   }
 }
 
+/** `QM_BLOCK_COPY` while a block copy follows one of its disks; `disk`: that one. */
+export function assertNotCopied(entry: DomainEntry, what: string, disk?: string): void {
+  const copy = entry.run?.copies?.find((one) => disk === undefined || one.disk === disk);
+  if (copy === undefined) return;
+  throw new QmError("QM_BLOCK_COPY", { domain: entry.name, disk: copy.disk, path: copy.target.image.path, what });
+}
+
 /** Has the domain to itself while `work` runs. */
 export async function withDomain<T>(entry: DomainEntry, what: string, work: () => Promise<T>): Promise<T> {
   assertNotBusy(entry);

@@ -35,7 +35,7 @@ export async function readLiveDisks(
 
 async function backingFromHeaders(disk: Disk): Promise<readonly NonNullable<Disk["source"]>[]> {
   if (disk.source === undefined) return [];
-  const chain = await readChain(disk.source, { disk: disk.target }).catch(() => []);
+  const chain = await readChain(disk.source, { disk: disk.target, stated: disk.statedBacking }).catch(() => []);
   return chain.slice(1);
 }
 

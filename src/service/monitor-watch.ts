@@ -4,9 +4,11 @@ import type { Logger } from "../base/logger.ts";
 import type { Store } from "../journal/store.ts";
 import { queryJobs } from "../qemu/block-jobs.ts";
 import type { Monitor } from "../qemu/monitor.ts";
+import { followReboots } from "../qemu/power.ts";
 import { findAgainPatiently } from "../qemu/process.ts";
 import type { DomainEntry } from "./domain-entry.ts";
 import type { DomainRegistry } from "./domain-registry.ts";
+import { dropEndedCopies } from "./ended-copies.ts";
 import type { EventLog } from "./event-log.ts";
 import type { Operations } from "./operations.ts";
 
@@ -40,10 +42,12 @@ export class MonitorWatch {
     });
     void monitor.closed.then(() => this.#afterClose(entry, monitor)).catch((error: unknown) => this.#log(entry, error));
     entry.paused = !(await monitor.execute("query-status")).running;
+    if (entry.run?.adopted === false) await followReboots(monitor);
   }
 
   /** Brings a mirrored snapshot that no operation works on up to what QEMU says; `lost` where there is no QEMU. */
   async refreshMirrors(entry: DomainEntry): Promise<void> {
+    await dropEndedCopies(this.#deps, entry);
     const snapshot = this.#deps.registry.mirroredSnapshot(entry);
     if (snapshot?.mirrors === undefined || entry.busy !== undefined) return;
     const jobs = entry.monitor === undefined ? [] : await queryJobs(entry.monitor);
@@ -65,6 +69,7 @@ export class MonitorWatch {
     const disk = this.#deps.registry
       .mirroredSnapshot(entry)
       ?.mirrors?.plan.disks.find((candidate) => candidate.mirror?.jobId === jobId);
+    await dropEndedCopies(this.#deps, entry);
     // While an operation has the domain, the job ended because that wanted it to, or it will say so itself.
     if (disk === undefined || entry.busy !== undefined || entry.monitor === undefined) return;
     const job = (await queryJobs(entry.monitor)).find(({ id }) => id === jobId);
@@ -79,7 +84,7 @@ export class MonitorWatch {
     const present = mirrors.states[target];
     if (present?.state === state || present?.state === "lost") return;
     store.atomically(() => {
-      store.snapshots.put({
+      registry.putSnapshot(entry, {
         ...snapshot,
         mirrors: { ...mirrors, states: { ...mirrors.states, [target]: { state, reason } } },
       });

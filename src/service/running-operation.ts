@@ -23,6 +23,8 @@ export class RunningOperation {
   step = "begin";
   /** Past the point of no return. */
   decided = false;
+  /** What its plan says that it ends with. */
+  result: Readonly<Record<string, unknown>> = {};
   final: OperationView | undefined;
   /** Why it did not succeed, once it has ended. */
   failure: QmError | undefined;
@@ -113,4 +115,11 @@ export class RunningOperation {
   #notify(): void {
     for (const watcher of this.#watchers) watcher();
   }
+}
+
+/** The final view of an operation that succeeded; its error otherwise. */
+export async function finished(running: RunningOperation): Promise<OperationView> {
+  const view = await running.done;
+  if (running.failure !== undefined) throw running.failure;
+  return view;
 }

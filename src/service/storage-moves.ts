@@ -13,10 +13,11 @@ import { readGuestDisks } from "../qemu/block-graph.ts";
 import { probeDialect } from "../qemu/mirror-dialect/index.ts";
 import { requireMonitor, type DomainEntry } from "./domain-entry.ts";
 import type { LifecycleDeps } from "./domain-lifecycle.ts";
-import { assertNotBusy, assertNotMirrored } from "./guards.ts";
+import { assertNotBusy, assertNotCopied, assertNotMirrored } from "./guards.ts";
 import { selectDisks, type SelectedDisk } from "./live-disks.ts";
 import type { RunningOperation } from "./running-operation.ts";
-import { cacheOf, newOperationId } from "./snapshots.ts";
+import { newOperationId } from "./operation-id.ts";
+import { cacheOf } from "./snapshot-targets.ts";
 
 export async function startMove(
   deps: LifecycleDeps,
@@ -26,7 +27,9 @@ export async function startMove(
 ): Promise<RunningOperation> {
   const monitor = requireMonitor(entry);
   assertNotBusy(entry);
-  assertNotMirrored(deps.registry, entry, kind === "migrate" ? "migrating its storage" : "cloning its storage");
+  const what = kind === "migrate" ? "migrating its storage" : "cloning its storage";
+  assertNotMirrored(deps.registry, entry, what);
+  assertNotCopied(entry, what);
   await checkDirectory(request.to);
   const selected = selectDisks(entry, request.disks, await readGuestDisks(monitor));
   const id = newOperationId();
@@ -59,7 +62,8 @@ async function checkDirectory(path: string): Promise<void> {
 /** The headers are read although QEMU tells the chain: a layer may have been deleted or replaced below it. */
 async function toMoveDisk(guest: SelectedDisk): Promise<MoveDisk> {
   const { target, device, qdev, sizeBytes, layers } = guest;
-  const chain = await readChain(layers[0].image, { disk: target });
+  const stated = guest.definition.statedBacking;
+  const chain = await readChain(layers[0].image, { disk: target, stated });
   const missing = layers.findIndex((layer, index) => layer.image.path !== chain[index]?.path);
   if (missing !== -1 || chain.length !== layers.length) {
     const path = layers[missing]?.image.path ?? layers[0].image.path;

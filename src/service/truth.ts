@@ -44,7 +44,7 @@ export function applyToSnapshot(
   left: readonly string[],
   existing: readonly SnapshotEntry[],
 ): SnapshotEntry | undefined {
-  if (fact === "commit-back" || fact === "merged") return undefined;
+  if (fact === "commit-back" || fact === "merged" || plan.snapshot.forgotten === true) return undefined;
   const before = existing.find((snapshot) => snapshot.name === plan.snapshot.name);
   const parent = before === undefined ? existing.find((snapshot) => snapshot.current)?.name : before.document.parent;
   const mirrors = mirrorsAfter(plan, fact, left, before?.mirrors);
@@ -52,6 +52,7 @@ export function applyToSnapshot(
     domain: entry.uuid,
     name: plan.snapshot.name,
     current: before?.current ?? true,
+    deleting: before?.deleting ?? false,
     document: describeSnapshot(entry, plan, fact, left, { parent, before: before?.document }),
     ...(mirrors === undefined ? {} : { mirrors }),
   };
@@ -78,10 +79,11 @@ function describeSnapshot(
   const others = (entry.run?.definition.disks ?? []).filter(
     (disk) => disk.device === "disk" && !external.some(({ target }) => target === disk.target),
   );
+  const { forgotten: _forgotten, state = "disk-snapshot", ...described } = plan.snapshot;
   return {
-    ...plan.snapshot,
+    ...described,
     ...(parent === undefined ? {} : { parent }),
-    state: "disk-snapshot",
+    state,
     domainUuid: entry.uuid,
     domainName: entry.name,
     // The plan may be about some of its disks only: the others stay as they are.

@@ -1,8 +1,8 @@
 /** The service's things as its clients see them. */
 import type { DiskView, DomainView, ImageView, MirrorView, SnapshotView } from "../api-types/index.ts";
-import type { Disk } from "../model/domain.ts";
+import type { Disk, DomainDefinition } from "../model/domain.ts";
 import type { ImageRef } from "../model/image.ts";
-import type { DiskMirror, Snapshot } from "../model/snapshot.ts";
+import type { DiskMirror, Snapshot, SnapshotConfig } from "../model/snapshot.ts";
 import type { DomainEntry, SnapshotEntry } from "./domain-entry.ts";
 
 export function viewDomain(entry: DomainEntry, mirrored: SnapshotEntry | undefined): DomainView {
@@ -56,8 +56,26 @@ export function documentOf(snapshot: SnapshotEntry): Snapshot {
   };
 }
 
-export function viewSnapshot(snapshot: SnapshotEntry): SnapshotView {
+/** Images may have moved or been merged since: the domain as it was names those that hold the snapshot's data now. */
+export function withPresentImages(config: SnapshotConfig, { disks }: Snapshot): SnapshotConfig {
+  const bases = new Map(disks.map(({ target, base }) => [target, base]));
+  const follow = (definition: DomainDefinition): DomainDefinition => ({
+    ...definition,
+    disks: definition.disks.map((disk) => {
+      const base = bases.get(disk.target);
+      return base === undefined ? disk : { ...disk, source: base };
+    }),
+  });
+  const { domain, inactiveDomain } = config;
+  return {
+    domain: follow(domain),
+    ...(inactiveDomain === undefined ? {} : { inactiveDomain: follow(inactiveDomain) }),
+  };
+}
+
+export function viewSnapshot(snapshot: SnapshotEntry, children: number, descendants: number): SnapshotView {
   const document = documentOf(snapshot);
+  const { memory } = document;
   return {
     name: document.name,
     ...(document.description === undefined ? {} : { description: document.description }),
@@ -66,6 +84,11 @@ export function viewSnapshot(snapshot: SnapshotEntry): SnapshotView {
     state: document.state,
     current: snapshot.current,
     mirrored: snapshot.mirrors !== undefined,
+    ...(snapshot.deleting ? { deleting: true } : {}),
+    location: locationOf(document),
+    children,
+    descendants,
+    ...(memory === undefined ? {} : { memory }),
     disks: document.disks.map((disk) => ({
       target: disk.target,
       snapshot: disk.snapshot,
@@ -73,4 +96,12 @@ export function viewSnapshot(snapshot: SnapshotEntry): SnapshotView {
       ...(disk.mirror === undefined ? {} : { mirror: viewMirror(disk.mirror) }),
     })),
   };
+}
+
+/** Where its data is: images of external disks and memory files are outside, internal snapshots inside of their images. */
+function locationOf({ disks, memory }: Snapshot): SnapshotView["location"] {
+  const places = new Set([...disks.map(({ snapshot }) => snapshot), memory?.snapshot]);
+  const [internal, external] = [places.has("internal"), places.has("external")];
+  if (internal && external) return "mixed";
+  return internal ? "internal" : external ? "external" : "no";
 }

@@ -25,6 +25,8 @@ const plan: StoragePlan = planSnapshot({
     overlay: image(`/overlay/${target}`),
     mirror: image(`/mirror/${target}`),
   })),
+  config: { domain: sampleDomain() },
+  quiesce: false,
   existing: new Set(),
   reuse: false,
   prepareTimeoutMs: 0,
