@@ -4,8 +4,9 @@
  *     node tools/bootstrap.mjs [--packages] [-- COMMAND ARGUMENT...]
  *
  * 1. `node_modules` as in package-lock.json. 2. A current Node in `node_modules/.bin`, first on the command's PATH. With `--packages`
- * also: 3. QEMU and a static busybox as Debian packages, installed when root, otherwise named. 4. The test guest's kernel, unpacked
- * in `.cache/guest-kernel`, never installed. What is there already is left alone, so that a second start costs nothing.
+ * also: 3. QEMU and what the tests need beside it as Debian packages, installed when root, otherwise named. 4. The test guest's kernel
+ * and its guest agent, unpacked in `.cache`, never installed. What is there already is left alone, so that a second start costs
+ * nothing.
  *
  * It must run on Node 20 and before any package is installed: plain JavaScript, no dependency.
  */
@@ -27,7 +28,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -35,6 +36,8 @@ const cache = join(root, ".cache");
 const neededNodeMajor = 24;
 const kernelDirectory = join(cache, "guest-kernel");
 const kernelMetaPackage = "linux-image-cloud-amd64";
+const agentDirectory = join(cache, "guest-agent");
+const libvirtSchemas = "/usr/share/libvirt/schemas";
 const isRoot = process.getuid?.() === 0;
 
 /** A failure that the reader can act on: printed without a stack. */
@@ -45,11 +48,12 @@ const needs = {
   modules: { met: areModulesCurrent, meet: installModules },
   packages: { met: () => missingPackages().length === 0, meet: installPackages },
   kernel: { met: isKernelThere, meet: fetchKernel },
+  agent: { met: () => existsSync(join(agentDirectory, "qemu-ga")), meet: fetchAgent },
 };
 
 try {
   const { withPackages, command } = readArguments(process.argv.slice(2));
-  const wanted = withPackages ? [needs.modules, needs.packages, needs.kernel] : [needs.modules];
+  const wanted = withPackages ? Object.values(needs) : [needs.modules];
   if (!wanted.every((need) => need.met())) {
     await withLock(() => {
       // Asked again: another start may have done it while this one waited
@@ -117,6 +121,10 @@ function missingPackages() {
     findProgram("qemu-system-x86_64") === undefined ? "qemu-system-x86" : undefined,
     findProgram("qemu-img") === undefined ? "qemu-utils" : undefined,
     isStatic(findProgram("busybox")) ? undefined : "busybox-static",
+    // The file systems of the guest that has an agent
+    findProgram("mkfs.ext4") === undefined ? "e2fsprogs" : undefined,
+    // Only for its schemas, which some tests check our XML against
+    existsSync(libvirtSchemas) ? undefined : "libvirt0",
   ].filter((name) => name !== undefined);
 }
 
@@ -124,7 +132,7 @@ function installPackages() {
   const packages = missingPackages();
   const install = ["apt-get", "install", "-y", "--no-install-recommends", ...packages];
   if (findProgram("apt-get") === undefined) {
-    throw new Stop(`this needs qemu-system-x86_64, qemu-img and a static busybox (Debian: ${packages.join(", ")})`);
+    throw new Stop(`this needs what is in the Debian packages ${packages.join(", ")}`);
   }
   if (!isRoot) throw new Stop(`please run: sudo apt-get update && sudo ${install.join(" ")}`);
   say(`installing ${packages.join(", ")}`);
@@ -132,7 +140,7 @@ function installPackages() {
   run("apt-get", ["update", "-qq"], options);
   run("apt-get", ["-qq", ...install.slice(1)], options);
   const left = missingPackages();
-  if (left.length > 0) throw new Stop(`installed, but still not found on the PATH: ${left.join(", ")}`);
+  if (left.length > 0) throw new Stop(`installed, but what they hold is still not found: ${left.join(", ")}`);
 }
 
 function findProgram(name) {
@@ -167,7 +175,7 @@ function isStatic(path) {
   return true;
 }
 
-// --- 4: the guest kernel
+// --- 4: the guest's kernel and its agent
 
 function guestModules() {
   const lists = JSON.parse(readFileSync(join(root, "src/testing/witness/guest-modules.json"), "utf8"));
@@ -181,21 +189,28 @@ function isKernelThere() {
 }
 
 function fetchKernel() {
-  for (const tool of ["apt-get", "apt-cache", "dpkg-deb"]) {
-    if (findProgram(tool) === undefined)
-      throw new Stop(`the guest kernel is a Debian package: ${tool} is needed to get it`);
-  }
-  const work = join(cache, `guest-kernel.${process.pid}`);
+  requireTools("the guest kernel", ["apt-get", "apt-cache", "dpkg-deb"]);
+  const name = resolveKernelPackage();
+  say(`fetching the test guest's kernel (${name})`);
+  fetchPackage(name, kernelDirectory, pickKernelFiles);
+}
+
+function requireTools(what, tools) {
+  const missing = tools.find((tool) => findProgram(tool) === undefined);
+  if (missing !== undefined) throw new Stop(`${what} is a Debian package: ${missing} is needed to get it`);
+}
+
+/** Unpacks a package, lets `pick` make a directory of what is needed, and puts that in the place of `directory`. */
+function fetchPackage(name, directory, pick) {
+  const work = `${directory}.${process.pid}`;
   mkdirSync(work, { recursive: true });
   try {
-    const name = resolveKernelPackage();
-    say(`fetching the test guest's kernel (${name})`);
     downloadPackage(name, work);
     const archive = readdirSync(work).find((file) => file.endsWith(".deb"));
     run("dpkg-deb", ["-x", archive, "unpacked"], { cwd: work });
-    pickKernelFiles(join(work, "unpacked"), join(work, "chosen"));
-    rmSync(kernelDirectory, { recursive: true, force: true });
-    renameSync(join(work, "chosen"), kernelDirectory);
+    pick(join(work, "unpacked"), join(work, "chosen"));
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(join(work, "chosen"), directory);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -246,6 +261,27 @@ function pickKernelFiles(from, to) {
     copyFileSync(join(from, file), file.endsWith(".xz") ? `${target}.xz` : target);
     if (file.endsWith(".xz")) run("busybox", ["unxz", `${target}.xz`]);
   }
+}
+
+function fetchAgent() {
+  requireTools("the guest agent", ["apt-get", "dpkg-deb", "ldd"]);
+  say("fetching the test guest's agent (qemu-guest-agent)");
+  fetchPackage("qemu-guest-agent", agentDirectory, pickAgentFiles);
+}
+
+/** The program, and this machine's loader and libraries for it: QEMU's own package has installed them all. */
+function pickAgentFiles(from, to) {
+  mkdirSync(to);
+  const program = join(from, "usr/sbin/qemu-ga");
+  const { stdout } = spawnSync("ldd", [program], { encoding: "utf8" });
+  const lines = (stdout ?? "").split("\n").map((line) => line.trim());
+  const missing = lines.filter((line) => line.endsWith("not found"));
+  if (missing.length > 0) throw new Stop(`the guest agent needs libraries: ${missing.join(", ")}`);
+  // "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)", and the loader without an arrow
+  const libraries = lines
+    .map((line) => /^(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1])
+    .filter((path) => path !== undefined);
+  for (const path of [program, ...libraries]) copyFileSync(path, join(to, basename(path)));
 }
 
 // --- Running things

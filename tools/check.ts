@@ -12,6 +12,7 @@ const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
   "file sizes": ["node", "tools/check-file-sizes.ts"],
   "generated QAPI types": ["node", "tools/qapi-gen/main.ts", "--check"],
   "generated error reference": ["node", "tools/errors-doc.ts", "--check"],
+  "generated command reference": ["node", "tools/cli-docs.ts", "--check"],
 };
 
 for (const [name, [program, ...args]] of Object.entries(checks)) {

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { errorText, QmError } from "../base/errors.ts";
 import type { QmirrorClient } from "../client/index.ts";
 import type { CliIo } from "./io.ts";
+import type { OptionRules } from "./option-rules.ts";
 import type { Output } from "./output.ts";
 
 export interface CliContext {
@@ -17,7 +18,14 @@ export interface CliContext {
   exitCode: number;
 }
 
+/** A command line without `qmirror`, and what it does. */
+export type CommandExample = readonly [line: string, meaning: string];
+
 export interface CommandModule {
+  /** What help and the reference say after the summary; paragraphs are separated by empty lines. */
+  readonly description?: string;
+  readonly examples?: readonly CommandExample[];
+  readonly rules?: OptionRules;
   /** Declares the command's arguments and options, and what it does. `context` is complete once it is run. */
   configure(command: Command, context: CliContext): void;
 }

@@ -19,6 +19,8 @@ export interface CliIo {
   nowMs(): number;
   /** Calls `handler` for Ctrl-C in place of its usual effect, until the returned function is called. */
   onInterrupt(handler: () => void): () => void;
+  /** Asks a person, and returns what they type; undefined at the end of input. Absent when nobody is there to answer. */
+  ask?(question: string): Promise<string | undefined>;
 }
 
 /** The real ones of this process. */
@@ -36,7 +38,20 @@ export function processIo(): CliIo {
       process.on("SIGINT", handler);
       return () => void process.off("SIGINT", handler);
     },
+    ...(process.stdin.isTTY && process.stderr.isTTY ? { ask: askOnTerminal } : {}),
   };
+}
+
+async function askOnTerminal(question: string): Promise<string | undefined> {
+  const { createInterface } = await import("node:readline");
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  return new Promise((resolve) => {
+    terminal.once("close", () => resolve(undefined));
+    terminal.question(question, (answer) => {
+      resolve(answer);
+      terminal.close();
+    });
+  });
 }
 
 function toSink(stream: NodeJS.WriteStream): TextSink {

@@ -1,18 +1,25 @@
 /** qmirror, the command line. */
-import { Command, CommanderError } from "commander";
+import { CommanderError, type Command } from "commander";
 import { asQmError } from "../base/errors.ts";
 import { ApiError } from "../client/api-error.ts";
-import { readPackageVersion } from "../client/package-version.ts";
-import { commandTable } from "./command-table.ts";
 import type { CliContext } from "./context.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import { processIo, type CliIo } from "./io.ts";
 import { placeNamedArguments } from "./named-arguments.ts";
 import { printError } from "./output.ts";
+import { configureCommand, createProgram } from "./program.ts";
 import { CliSession } from "./session.ts";
+
+/** For the scripts of `qmirror completion`: no command, so that what follows is not parsed. */
+const completeWord = "__complete";
 
 /** Runs one command; `argv` is without program names. Resolves to the exit code; every error is printed, none thrown. */
 export async function run(argv: readonly string[], io: CliIo): Promise<number> {
+  if (argv[0] === completeWord) {
+    const { printCompletions } = await import("./complete.ts");
+    await printCompletions(argv.slice(1), io);
+    return 0;
+  }
   const session = new CliSession(io, wantsJson(argv));
   const program = createProgram(io, session.json);
   program.hook("preAction", () => session.open(program.opts<{ connect?: string }>().connect));
@@ -28,50 +35,6 @@ export async function run(argv: readonly string[], io: CliIo): Promise<number> {
   } finally {
     session.close();
   }
-}
-
-/** The program with every command's name and summary; `configureCommand` completes one of them. */
-export function createProgram(io: CliIo, json: boolean): Command {
-  const program = new Command("qmirror")
-    .description("Atomic snapshots and live storage migration for QEMU/KVM virtual machines")
-    .usage("[options] <command> [arguments]")
-    .version(readPackageVersion(), "-V, --version", "print the version")
-    .option("-c, --connect <socket>", "socket of the daemon; none is started then")
-    .option("--json", "print JSON: one document, or a line for each change")
-    .helpOption("-h, --help", "print help")
-    .helpCommand("help [command]", "print help for a command")
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
-      writeErr: (text) => io.stderr.write(text),
-      getOutHelpWidth: () => io.stdout.columns,
-      getErrHelpWidth: () => io.stderr.columns,
-      outputError(text) {
-        printError(
-          io,
-          {
-            code: "QM_INVALID",
-            message: text
-              .replace(/^error: /, "")
-              .trim()
-              .replace("\n", " "),
-          },
-          json,
-        );
-      },
-    });
-  for (const [name, { summary, aliases = [] }] of Object.entries(commandTable)) {
-    program.command(name).description(summary).aliases(aliases);
-  }
-  return program;
-}
-
-/** Loads what the command needs and declares its arguments and options. */
-export async function configureCommand(command: Command, context: CliContext): Promise<void> {
-  const module = await commandTable[command.name()]?.load();
-  module?.configure(command, context);
-  const names = command.registeredArguments.map((argument) => `--${argument.name()}`);
-  if (names.length > 0) command.addHelpText("after", `\nArguments may be given by name too: ${names.join(", ")}`);
 }
 
 /** Configures the command that `argv` names, if any, and puts its named arguments in their places. */

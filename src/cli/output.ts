@@ -5,6 +5,8 @@ import { makeLinesSafe, makeSafe, toSafeJson } from "./safe-text.ts";
 export interface Output {
   /** One line on stdout; made safe. */
   line(text: string): void;
+  /** The same for many, written together. */
+  lines(texts: Iterable<string>): void;
   /** A table with a rule below its head, then an empty line. */
   table(head: readonly string[], rows: readonly (readonly string[])[]): void;
   /** `label:  value` lines. */
@@ -19,6 +21,10 @@ export function createOutput(io: CliIo): Output {
   const print = (text: string) => io.stdout.write(`${text}\n`);
   return {
     line: (text) => print(makeSafe(text)),
+    lines(texts) {
+      const text = Array.from(texts, (line) => `${makeSafe(line)}\n`).join("");
+      if (text !== "") io.stdout.write(text);
+    },
     table: (head, rows) => print(`${formatTable(head, rows)}\n`),
     record(pairs) {
       const width = Math.max(...pairs.map(([label]) => label.length)) + 1;
@@ -33,7 +39,9 @@ export function createOutput(io: CliIo): Output {
 /** virsh's layout: a space before each line, three between columns, no space at its end. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = [head, ...rows].map((row) => row.map(makeSafe));
-  const widths = head.map((_, column) => Math.max(...cells.map((row) => countCharacters(row[column] ?? ""))));
+  const widths = head.map((_, column) =>
+    cells.reduce((width, row) => Math.max(width, countCharacters(row[column] ?? "")), 0),
+  );
   const lines = cells.map((row) =>
     ` ${row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - countCharacters(cell))).join("   ")}`.trimEnd(),
   );

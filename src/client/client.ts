@@ -1,104 +1,226 @@
 /** A client of qmirrord's HTTP API: a method for each route of docs/reference/http.md. Runs in browsers too. */
 import type {
   AttachBody,
+  AttachDiskBody,
+  BlockCommitBody,
+  BlockCopyBody,
+  BlockInfoView,
+  BlockJobView,
+  BlockPullBody,
+  BlockStatsView,
   CloneBody,
+  DetachDiskBody,
   DiskView,
   DoctorCheck,
+  DomainInfoView,
   DomainView,
   EventView,
+  FreezeView,
   MigrateBody,
   OperationView,
+  RestoreBody,
+  SaveBody,
+  ShutdownBody,
   SnapshotCreateBody,
   SnapshotCreatedView,
+  SnapshotDeleteBody,
+  SnapshotDeletedView,
+  SnapshotFilter,
+  SnapshotRevertBody,
   SnapshotView,
   VersionView,
   XmlView,
 } from "../api-types/index.ts";
-import { ApiError, asErrorBody, unreachableError } from "./api-error.ts";
-import { readJsonLines, readText } from "./read-body.ts";
-import type { Transport, TransportRequest, TransportResponse } from "./transport.ts";
-
-type Query = Readonly<Record<string, string | number | undefined>>;
+import { unreachableError } from "./api-error.ts";
+import { ApiRequests, toQuery } from "./requests.ts";
+import type { Transport } from "./transport.ts";
 
 /**
  * Every call rejects with an `ApiError`: the daemon's, or `QM_DAEMON_UNREACHABLE` when it did not answer. `domain` is a name
- * or a uuid. A `signal` gives up waiting (the call rejects with the signal's reason), not what was asked for.
+ * or a uuid, `disk` a target such as `vda`. A `signal` gives up waiting (the call rejects with the signal's reason), not what
+ * was asked for.
  */
 export class QmirrorClient {
-  readonly #send: Transport;
+  readonly #api: ApiRequests;
 
   constructor(transport: Transport) {
-    this.#send = transport;
+    this.#api = new ApiRequests(transport);
   }
 
   version(): Promise<VersionView> {
-    return this.#get("/v1/version");
+    return this.#api.get("/v1/version");
   }
 
   listDomains(): Promise<DomainView[]> {
-    return this.#get("/v1/domains");
+    return this.#api.get("/v1/domains");
   }
   getDomain(domain: string): Promise<DomainView> {
-    return this.#get(domainPath(domain));
+    return this.#api.get(domainPath(domain));
   }
   defineDomain(xml: string): Promise<DomainView> {
-    return this.#post("/v1/domains", { xml });
+    return this.#api.post("/v1/domains", { xml });
   }
   createDomain(xml: string): Promise<DomainView> {
-    return this.#post("/v1/domains/create", { xml });
+    return this.#api.post("/v1/domains/create", { xml });
   }
   attachDomain(body: AttachBody): Promise<DomainView> {
-    return this.#post("/v1/domains/attach", body);
+    return this.#api.post("/v1/domains/attach", body);
+  }
+  restoreDomain(body: RestoreBody, signal?: AbortSignal): Promise<DomainView> {
+    return this.#api.post("/v1/domains/restore", body, signal);
   }
   startDomain(domain: string): Promise<DomainView> {
-    return this.#post(`${domainPath(domain)}/start`);
+    return this.#api.post(`${domainPath(domain)}/start`);
   }
   destroyDomain(domain: string): Promise<DomainView> {
-    return this.#post(`${domainPath(domain)}/destroy`);
+    return this.#api.post(`${domainPath(domain)}/destroy`);
   }
-  async undefineDomain(domain: string): Promise<void> {
-    await this.#request({ method: "DELETE", path: domainPath(domain) });
+  undefineDomain(domain: string): Promise<void> {
+    return this.#api.delete(domainPath(domain));
   }
-  async detachDomain(domain: string): Promise<void> {
-    await this.#request({ method: "POST", path: `${domainPath(domain)}/detach` });
+  detachDomain(domain: string): Promise<void> {
+    return this.#api.post(`${domainPath(domain)}/detach`);
   }
-  async domainXml(domain: string, options: { inactive?: boolean } = {}): Promise<string> {
-    const query = { inactive: options.inactive === true ? 1 : undefined };
-    return (await this.#get<XmlView>(`${domainPath(domain)}/xml${toQuery(query)}`)).xml;
+  suspendDomain(domain: string): Promise<DomainView> {
+    return this.#api.post(`${domainPath(domain)}/suspend`);
   }
-  domainDisks(domain: string): Promise<DiskView[]> {
-    return this.#get(`${domainPath(domain)}/disks`);
+  resumeDomain(domain: string): Promise<DomainView> {
+    return this.#api.post(`${domainPath(domain)}/resume`);
+  }
+  /** Resolves when the guest was asked. */
+  shutdownDomain(domain: string, body: ShutdownBody = {}): Promise<void> {
+    return this.#api.post(`${domainPath(domain)}/shutdown`, body);
+  }
+  /** Resolves when the guest was asked. */
+  rebootDomain(domain: string, body: ShutdownBody = {}): Promise<void> {
+    return this.#api.post(`${domainPath(domain)}/reboot`, body);
+  }
+  /** Resolves when the memory is in the file and QEMU is gone. */
+  saveDomain(domain: string, body: SaveBody, signal?: AbortSignal): Promise<OperationView> {
+    return this.#api.post(`${domainPath(domain)}/save`, body, signal);
+  }
+  renameDomain(domain: string, newName: string): Promise<DomainView> {
+    return this.#api.post(`${domainPath(domain)}/rename`, { newName });
+  }
+  /** How many file systems of the guest were frozen. */
+  freezeFilesystems(domain: string, mountpoints?: readonly string[]): Promise<FreezeView> {
+    return this.#api.post(`${domainPath(domain)}/freeze`, { mountpoints });
+  }
+  /** How many file systems of the guest were thawed. */
+  thawFilesystems(domain: string, mountpoints?: readonly string[]): Promise<FreezeView> {
+    return this.#api.post(`${domainPath(domain)}/thaw`, { mountpoints });
+  }
+  domainInfo(domain: string): Promise<DomainInfoView> {
+    return this.#api.get(`${domainPath(domain)}/info`);
+  }
+  async domainXml(domain: string, { inactive }: { inactive?: boolean } = {}): Promise<string> {
+    return (await this.#api.get<XmlView>(`${domainPath(domain)}/xml${toQuery({ inactive })}`)).xml;
   }
 
-  listSnapshots(domain: string): Promise<SnapshotView[]> {
-    return this.#get(`${domainPath(domain)}/snapshots`);
+  domainDisks(domain: string): Promise<DiskView[]> {
+    return this.#api.get(`${domainPath(domain)}/disks`);
+  }
+  attachDisk(domain: string, body: AttachDiskBody): Promise<DiskView> {
+    return this.#api.post(`${domainPath(domain)}/disks`, body);
+  }
+  detachDisk(domain: string, disk: string, body: DetachDiskBody = {}): Promise<void> {
+    return this.#api.delete(diskPath(domain, disk) + toQuery({ ...body }));
+  }
+  blockInfo(domain: string, disk: string): Promise<BlockInfoView> {
+    return this.#api.get(`${diskPath(domain, disk)}/info`);
+  }
+  blockStats(domain: string, disk: string): Promise<BlockStatsView> {
+    return this.#api.get(`${diskPath(domain, disk)}/stats`);
+  }
+  blockResize(domain: string, disk: string, sizeBytes: number): Promise<void> {
+    return this.#api.put(`${diskPath(domain, disk)}/size`, { sizeBytes });
+  }
+  /** Resolves when the operation has begun: `watchOperation` follows it. */
+  blockCopy(domain: string, disk: string, body: BlockCopyBody): Promise<OperationView> {
+    return this.#api.post(`${diskPath(domain, disk)}/copy`, body);
+  }
+  /** Resolves when the operation has begun: `watchOperation` follows it. */
+  blockCommit(domain: string, disk: string, body: BlockCommitBody = {}): Promise<OperationView> {
+    return this.#api.post(`${diskPath(domain, disk)}/commit`, body);
+  }
+  /** Resolves when the operation has begun: `watchOperation` follows it. */
+  blockPull(domain: string, disk: string, body: BlockPullBody = {}): Promise<OperationView> {
+    return this.#api.post(`${diskPath(domain, disk)}/pull`, body);
+  }
+  /** Undefined: nothing is done to the disk. */
+  blockJob(domain: string, disk: string): Promise<BlockJobView | undefined> {
+    return this.#api.get(`${diskPath(domain, disk)}/job`);
+  }
+  /** Pivots to a ready copy, or gives up what is done to the disk; resolves when the job has ended. */
+  endBlockJob(domain: string, disk: string, how: "pivot" | "abort", signal?: AbortSignal): Promise<OperationView> {
+    return this.#api.post(`${diskPath(domain, disk)}/job/end`, { pivot: how === "pivot" }, signal);
+  }
+  setBlockJobSpeed(domain: string, disk: string, bytesPerS: number): Promise<BlockJobView> {
+    return this.#api.put(`${diskPath(domain, disk)}/job/speed`, { bytesPerS });
+  }
+
+  listSnapshots(domain: string, filter: SnapshotFilter = {}): Promise<SnapshotView[]> {
+    return this.#api.get(`${domainPath(domain)}/snapshots${toQuery({ ...filter })}`);
   }
   /** Resolves when the snapshot is taken and every mirror is ready. */
   createSnapshot(domain: string, body: SnapshotCreateBody, signal?: AbortSignal): Promise<SnapshotCreatedView> {
-    return this.#post(`${domainPath(domain)}/snapshots`, body, signal);
+    return this.#api.post(`${domainPath(domain)}/snapshots`, body, signal);
   }
   getSnapshot(domain: string, snapshot: string): Promise<SnapshotView> {
-    return this.#get(snapshotPath(domain, snapshot));
+    return this.#api.get(snapshotPath(domain, snapshot));
+  }
+  currentSnapshot(domain: string): Promise<SnapshotView> {
+    return this.#api.get(`${domainPath(domain)}/current-snapshot`);
+  }
+  setCurrentSnapshot(domain: string, snapshot: string): Promise<SnapshotView> {
+    return this.#api.put(`${domainPath(domain)}/current-snapshot`, { name: snapshot });
   }
   async snapshotXml(domain: string, snapshot: string): Promise<string> {
-    return (await this.#get<XmlView>(`${snapshotPath(domain, snapshot)}/xml`)).xml;
+    return (await this.#api.get<XmlView>(`${snapshotPath(domain, snapshot)}/xml`)).xml;
   }
+  /** Resolves when the domain is as the snapshot says. */
+  revertSnapshot(
+    domain: string,
+    snapshot: string,
+    body: SnapshotRevertBody = {},
+    signal?: AbortSignal,
+  ): Promise<OperationView> {
+    return this.#api.post(`${snapshotPath(domain, snapshot)}/revert`, body, signal);
+  }
+  /** Resolves when every layer that nobody needs any more is merged or removed. */
+  deleteSnapshot(
+    domain: string,
+    snapshot: string,
+    body: SnapshotDeleteBody = {},
+    signal?: AbortSignal,
+  ): Promise<SnapshotDeletedView> {
+    return this.#api.delete(snapshotPath(domain, snapshot) + toQuery({ ...body }), signal);
+  }
+  /** What `deleteSnapshot` would do. */
+  previewDelete(domain: string, snapshot: string, body: SnapshotDeleteBody = {}): Promise<SnapshotDeletedView> {
+    return this.#api.get(`${snapshotPath(domain, snapshot)}/delete-preview${toQuery({ ...body })}`);
+  }
+  /** Undefined when no operation was needed: the mirrors of a domain that does not run were given up. */
   endMirrors(
     domain: string,
     snapshot: string,
     mirror: "pivot" | "abort",
     signal?: AbortSignal,
-  ): Promise<OperationView> {
-    return this.#post(`${snapshotPath(domain, snapshot)}/end-mirrors`, { mirror }, signal);
+  ): Promise<OperationView | undefined> {
+    return this.#api.post(`${snapshotPath(domain, snapshot)}/end-mirrors`, { mirror }, signal);
+  }
+  /** Resolves when every mirror is ready again. */
+  restartMirrors(domain: string, snapshot: string, signal?: AbortSignal): Promise<OperationView> {
+    return this.#api.post(`${snapshotPath(domain, snapshot)}/restart-mirrors`, undefined, signal);
   }
 
   /** Resolves when the operation has begun: `watchOperation` follows it. */
   migrateStorage(domain: string, body: MigrateBody): Promise<OperationView> {
-    return this.#post(`${domainPath(domain)}/migrate-storage`, body);
+    return this.#api.post(`${domainPath(domain)}/migrate-storage`, body);
   }
   /** Resolves when the operation has begun: `watchOperation` follows it. */
   cloneStorage(domain: string, body: CloneBody): Promise<OperationView> {
-    return this.#post(`${domainPath(domain)}/clone-storage`, body);
+    return this.#api.post(`${domainPath(domain)}/clone-storage`, body);
   }
 
   /** Newest first. */
@@ -106,17 +228,17 @@ export class QmirrorClient {
     filter: { domain?: string | undefined; running?: boolean | undefined } = {},
   ): Promise<OperationView[]> {
     const running = filter.running === undefined ? undefined : Number(filter.running);
-    return this.#get(`/v1/operations${toQuery({ domain: filter.domain, running })}`);
+    return this.#api.get(`/v1/operations${toQuery({ domain: filter.domain, running })}`);
   }
   getOperation(id: string): Promise<OperationView> {
-    return this.#get(operationPath(id));
+    return this.#api.get(operationPath(id));
   }
   /** Resolves when it has ended. */
   cancelOperation(id: string, signal?: AbortSignal): Promise<OperationView> {
-    return this.#post(`${operationPath(id)}/cancel`, undefined, signal);
+    return this.#api.post(`${operationPath(id)}/cancel`, undefined, signal);
   }
   setSpeed(id: string, bytesPerS: number): Promise<OperationView> {
-    return this.#request({ method: "PUT", path: `${operationPath(id)}/speed`, body: JSON.stringify({ bytesPerS }) });
+    return this.#api.put(`${operationPath(id)}/speed`, { bytesPerS });
   }
 
   /**
@@ -126,7 +248,7 @@ export class QmirrorClient {
   async *watchOperation(id: string, signal?: AbortSignal): AsyncGenerator<OperationView, void, undefined> {
     const path = `${operationPath(id)}/watch`;
     let state: OperationView["state"] = "running";
-    for await (const view of this.#stream<OperationView>(path, signal)) {
+    for await (const view of this.#api.stream<OperationView>(path, signal)) {
       state = view.state;
       yield view;
     }
@@ -140,56 +262,20 @@ export class QmirrorClient {
     filter: { domain?: string | undefined; since?: number | undefined } = {},
     signal?: AbortSignal,
   ): AsyncGenerator<EventView, void, undefined> {
-    return this.#stream(`/v1/events${toQuery({ domain: filter.domain, since: filter.since })}`, signal);
+    return this.#api.stream(`/v1/events${toQuery({ domain: filter.domain, since: filter.since })}`, signal);
   }
 
   doctor(): Promise<DoctorCheck[]> {
-    return this.#get("/v1/doctor");
-  }
-
-  #get<T>(path: string): Promise<T> {
-    return this.#request<T>({ method: "GET", path });
-  }
-
-  #post<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-    return this.#request<T>({
-      method: "POST",
-      path,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-  }
-
-  async #request<T>(request: TransportRequest): Promise<T> {
-    const response = await this.#sendOrThrow(request);
-    const text = await readText(response.chunks);
-    // A route without a result answers 204 and is called with T = void.
-    return (text === "" ? undefined : JSON.parse(text)) as T;
-  }
-
-  async *#stream<T>(path: string, signal: AbortSignal | undefined): AsyncGenerator<T, void, undefined> {
-    try {
-      const response = await this.#sendOrThrow({ method: "GET", path, ...(signal === undefined ? {} : { signal }) });
-      for await (const line of readJsonLines(response.chunks)) {
-        const failure = asStreamError(line);
-        if (failure !== undefined) throw failure;
-        yield line as T;
-      }
-    } catch (error) {
-      if (signal?.aborted !== true) throw error;
-    }
-  }
-
-  async #sendOrThrow(request: TransportRequest): Promise<TransportResponse> {
-    const response = await this.#send(request);
-    if (response.status >= 200 && response.status < 300) return response;
-    const text = await readText(response.chunks);
-    throw new ApiError(parseErrorBody(text) ?? notOurAnswer(response.status, text), response.status);
+    return this.#api.get("/v1/doctor");
   }
 }
 
 function domainPath(domain: string): string {
   return `/v1/domains/${encodeURIComponent(domain)}`;
+}
+
+function diskPath(domain: string, disk: string): string {
+  return `${domainPath(domain)}/disks/${encodeURIComponent(disk)}`;
 }
 
 function snapshotPath(domain: string, snapshot: string): string {
@@ -198,30 +284,4 @@ function snapshotPath(domain: string, snapshot: string): string {
 
 function operationPath(id: string): string {
   return `/v1/operations/${encodeURIComponent(id)}`;
-}
-
-function toQuery(query: Query): string {
-  const pairs = Object.entries(query).flatMap(([key, value]) =>
-    value === undefined ? [] : [`${key}=${encodeURIComponent(value)}`],
-  );
-  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
-}
-
-function asStreamError(line: unknown): ApiError | undefined {
-  if (typeof line !== "object" || line === null || !("streamError" in line)) return undefined;
-  const body = asErrorBody(line.streamError);
-  return body === undefined ? undefined : new ApiError(body, 0);
-}
-
-function parseErrorBody(text: string) {
-  try {
-    return asErrorBody(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}
-
-function notOurAnswer(status: number, text: string) {
-  const reason = `unexpected answer with status ${status}: ${text.slice(0, 200)}`;
-  return { code: "QM_INTERNAL", message: `internal error: ${reason}`, fields: { reason } };
 }

@@ -2,14 +2,8 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { serve } from "../http/serve.ts";
-import { createIo, runCli } from "./run-cli.ts";
-
-async function serveCli() {
-  const s = await serve();
-  const cli = (...argv: string[]) => runCli(["-c", s.socketPath, ...argv], createIo({ cwd: s.directory }));
-  return { ...s, cli, [Symbol.asyncDispose]: () => s[Symbol.asyncDispose]() };
-}
+import { serveCli } from "./serve-cli.ts";
+import { runCli } from "./run-cli.ts";
 
 test("list prints virsh's table and its filters", async () => {
   await using s = await serveCli();
@@ -63,21 +57,24 @@ test("snapshots: created, listed, described, ended", async () => {
     diskspecs: [`vda,file=${join(s.directory, "o,,1")},mirror=${join(s.directory, "m")}`, "vdb"],
   });
   await s.cli("snapshot-create-as", "vm", "--description", "why", "--name", "s2", "--disk-only", "--atomic");
-  assert.deepEqual(s.facade.requests.at(-1)?.args[1], { name: "s2", description: "why" });
+  assert.deepEqual(s.facade.requests.at(-1)?.args[1], { name: "s2", description: "why", diskOnly: true });
   assert.equal((await s.cli("snapshot-create", "vm", "--print-xml")).stdout, "<domainsnapshot/>\n");
   await writeFile(join(s.directory, "s.xml"), "<domainsnapshot/>");
   assert.match((await s.cli("snapshot-create", "vm", "s.xml")).stdout, /created from 's.xml'/);
   assert.deepEqual(s.facade.requests.at(-1)?.args[1], { xml: "<domainsnapshot/>" });
-  assert.equal((await s.cli("snapshot-list", "vm", "--tree")).stdout, "s1\n+- s2\n  +- s3\n");
+  assert.equal(
+    (await s.cli("snapshot-list", "vm", "--tree")).stdout,
+    "s1\n  |\n  +- s2\n      |\n      +- s3\n        \n",
+  );
   assert.equal((await s.cli("snapshot-list", "vm", "--name")).stdout, "s1\ns2\ns3\n");
   assert.match((await s.cli("snapshot-list", "vm", "--parent")).stdout, / s2 .* disk-snapshot +s1\n/);
   assert.match((await s.cli("snapshot-info", "vm", "s1")).stdout, /^Mirrored: +yes$/m);
   assert.match((await s.cli("snapshot-dumpxml", "vm", "s1")).stdout, /<name>s1</);
   assert.match((await s.cli("blockjob", "vm")).stdout, / vda +\/nas\/vda.s1 +ready/);
 
-  const neither = await s.cli("snapshot-delete", "vm", "s1");
-  assert.equal(neither.code, 2);
-  assert.match(neither.stderr, /^error: .*--mirror-pivot and --mirror-abort/);
+  const both = await s.cli("snapshot-delete", "vm", "s1", "--mirror-pivot", "--mirror-abort");
+  assert.equal(both.code, 2);
+  assert.match(both.stderr, /^error: .*--mirror-pivot and --mirror-abort are mutually exclusive/);
   const pivot = await s.cli("snapshot-delete", "--domain", "vm", "--snapshotname=s1", "--mirror-pivot");
   assert.equal(pivot.stdout, "Domain 'vm' runs on the mirrors of snapshot s1 now\n");
   assert.deepEqual(s.facade.requests.at(-1)?.args, ["vm", "s1", "pivot"]);

@@ -48,17 +48,80 @@ test("each call reaches its method and brings its answer back", async () => {
   );
   assert.equal((await client.getSnapshot("b", "s")).mirrored, true);
   assert.match(await client.snapshotXml("b", "s"), /<name>s</);
-  assert.equal((await client.endMirrors("b", "s", "pivot")).kind, "pivot");
+  assert.equal((await client.restartMirrors("b", "s")).kind, "mirror-restart");
+  assert.equal((await client.endMirrors("b", "s", "pivot"))?.kind, "pivot");
 
   const { id } = await client.migrateStorage("b", { to: "/nas" });
   assert.equal((await client.cloneStorage("b", { to: "/nas" })).kind, "clone-storage");
   assert.deepEqual((await client.listOperations({ running: true })).length, 2);
-  assert.deepEqual((await client.listOperations({ running: false, domain: "b" })).length, 1);
+  assert.deepEqual((await client.listOperations({ running: false, domain: "b" })).length, 2);
   await client.setSpeed(id, 5);
   assert.deepEqual(facade.requests.at(-1), { method: "setSpeed", args: [id, 5] });
   assert.equal((await client.cancelOperation(id)).state, "cancelled");
   assert.equal((await client.getOperation(id)).state, "cancelled");
   assert.equal((await client.doctor()).length, 2);
+});
+
+test("snapshots are filtered, chosen, reverted to and deleted", async () => {
+  await using c = await connectClient();
+  const { client, facade } = c;
+  facade.addDomain("vm", { id: null, state: "shut off" });
+  await assert.rejects(client.currentSnapshot("vm"), { code: "QM_NO_CURRENT_SNAPSHOT", status: 404 });
+  for (const name of ["a", "b/?", "c"]) await client.createSnapshot("vm", { name, diskspecs: ["vda,mirror=/m"] });
+  const names = async (filter: Parameters<typeof client.listSnapshots>[1]) =>
+    (await client.listSnapshots("vm", filter)).map(({ name }) => name);
+  assert.deepEqual(await names({ from: "a" }), ["b/?"]);
+  assert.deepEqual(await names({ from: "a", descendants: true, leaves: true }), ["c"]);
+  assert.deepEqual(await names({ roots: true, noLeaves: true }), ["a"]);
+  assert.deepEqual(await names({ inactive: true }), []);
+  assert.equal((await client.currentSnapshot("vm")).name, "c");
+  assert.equal((await client.setCurrentSnapshot("vm", "b/?")).current, true);
+  assert.equal((await client.revertSnapshot("vm", "a", { paused: true, force: true })).kind, "snapshot-revert");
+  assert.deepEqual(facade.requests.at(-1)?.args, ["vm", "a", { paused: true, force: true }]);
+  for (const name of ["a", "b/?", "c"]) assert.equal(await client.endMirrors("vm", name, "abort"), undefined);
+  const preview = await client.previewDelete("vm", "a", { childrenOnly: true });
+  assert.deepEqual([preview.deleted, preview.operation], [["b/?", "c"], undefined]);
+  assert.equal((await client.deleteSnapshot("vm", "b/?", { metadataOnly: true })).operation, undefined);
+  assert.deepEqual(facade.requests.at(-1)?.args, ["vm", "b/?", { metadataOnly: true }]);
+  const deleted = await client.deleteSnapshot("vm", "a", { children: true });
+  assert.deepEqual([deleted.deleted, deleted.operation?.kind], [["c", "a"], "snapshot-delete"]);
+  assert.deepEqual(await names({}), []);
+});
+
+test("domain and block verbs reach their methods", async () => {
+  await using c = await connectClient();
+  const { client, facade } = c;
+  facade.addDomain("vm");
+  assert.equal((await client.suspendDomain("vm")).state, "paused");
+  assert.equal((await client.resumeDomain("vm")).state, "running");
+  assert.equal((await client.domainInfo("vm")).vcpus, 2);
+  assert.equal((await client.freezeFilesystems("vm")).filesystems, 2);
+  assert.equal((await client.thawFilesystems("vm", ["/home"])).filesystems, 1);
+  await client.rebootDomain("vm", { modes: ["agent", "acpi"] });
+  assert.deepEqual(facade.requests.at(-1), { method: "rebootDomain", args: ["vm", { modes: ["agent", "acpi"] }] });
+
+  assert.equal((await client.attachDisk("vm", { xml: "<disk><target dev='vdb'/></disk>" })).target, "vdb");
+  await client.detachDisk("vm", "vdb", { live: true, persistent: false });
+  assert.deepEqual(facade.requests.at(-1)?.args, ["vm", "vdb", { live: true }]);
+  assert.equal((await client.blockInfo("vm", "vda")).capacityBytes, 2 ** 30);
+  assert.equal((await client.blockStats("vm", "vda")).wrReq, 3);
+  await client.blockResize("vm", "vda", 4096);
+  await assert.rejects(client.blockResize("vm", "vda", 0), { code: "QM_INVALID" });
+  await assert.rejects(client.blockInfo("vm", "vdx"), { code: "QM_NO_DISK", status: 404 });
+
+  assert.equal((await client.blockCopy("vm", "vda", { dest: "/c", shallow: true })).kind, "block-copy");
+  await assert.rejects(client.blockPull("vm", "vda"), { code: "QM_DOMAIN_BUSY" });
+  assert.equal((await client.blockJob("vm", "vda"))?.type, "copy");
+  assert.equal((await client.setBlockJobSpeed("vm", "vda", 7)).bytesPerS, 7);
+  await assert.rejects(client.endBlockJob("vm", "vda", "pivot"), { code: "QM_MIRROR_NOT_READY" });
+  assert.equal((await client.endBlockJob("vm", "vda", "abort")).kind, "block-copy-end");
+  assert.equal(await client.blockJob("vm", "vda"), undefined);
+  assert.equal((await client.blockCommit("vm", "vda", { base: "/b" })).kind, "block-commit");
+
+  assert.equal((await client.saveDomain("vm", { file: "/f", paused: true })).kind, "save");
+  assert.equal((await client.restoreDomain({ file: "/f" })).state, "paused");
+  await client.shutdownDomain("vm");
+  assert.equal((await client.renameDomain("vm", "new")).name, "new");
 });
 
 test("names with odd characters arrive as they are", async () => {

@@ -1,69 +1,26 @@
 /** A facade in memory: domains, snapshots and operations as the front ends see them, moved forward by the test. */
-import { randomUUID } from "node:crypto";
 import type {
   CloneBody,
   DiskView,
   DoctorCheck,
-  DomainView,
-  EventView,
   MigrateBody,
-  OperationKind,
   OperationView,
   SnapshotCreateBody,
+  SnapshotDeleteBody,
+  SnapshotFilter,
+  SnapshotRevertBody,
   SnapshotView,
 } from "../../src/api-types/index.ts";
 import { QmError } from "../../src/base/errors.ts";
 import type { Facade } from "../../src/service/facade.ts";
+import { FakeVerbs } from "./fake-verbs.ts";
 
-export class FakeFacade implements Facade {
-  readonly domains = new Map<string, DomainView>();
+export class FakeFacade extends FakeVerbs implements Facade {
+  /** The same for every domain; in the order of their creation. */
   readonly snapshots: SnapshotView[] = [];
-  readonly operations = new Map<string, OperationView>();
-  readonly events: EventView[] = [];
-  /** Every call with a request, newest last. */
-  readonly requests: { method: string; args: unknown[] }[] = [];
-  /** Signals of the watches that are open. */
-  readonly watches = new Set<AbortSignal>();
-  /** While set, `createSnapshot` waits for it. */
-  gate: Promise<void> | undefined;
-  readonly #changed = new Set<() => void>();
-
-  addDomain(name: string, change: Partial<DomainView> = {}): DomainView {
-    const view: DomainView = {
-      name,
-      uuid: randomUUID(),
-      id: this.domains.size + 1,
-      state: "running",
-      persistent: true,
-      adopted: false,
-      ...change,
-    };
-    this.domains.set(name, view);
-    return view;
-  }
-
-  changeOperation(id: string, change: Partial<OperationView>): OperationView {
-    const view = this.operations.get(id);
-    if (view === undefined) throw new QmError("QM_NO_OPERATION", { operation: id });
-    const changed = { ...view, ...change };
-    this.operations.set(id, changed);
-    this.#notify();
-    return changed;
-  }
-
-  emit(domain: string, detail: Record<string, unknown>): void {
-    const seq = this.events.length + 1;
-    this.events.push({ seq, at: "2026-01-02T03:04:05.000Z", domain, type: "lifecycle", detail });
-    this.#notify();
-  }
 
   async listDomains() {
     return [...this.domains.values()];
-  }
-  async getDomain(domain: string) {
-    const found = [...this.domains.values()].find(({ name, uuid }) => name === domain || uuid === domain);
-    if (found === undefined) throw new QmError("QM_NO_DOMAIN", { domain });
-    return found;
   }
   async defineDomain(xml: string) {
     return this.addDomain(readName(xml), { id: null, state: "shut off" });
@@ -95,16 +52,8 @@ export class FakeFacade implements Facade {
   async domainDisks(domain: string): Promise<DiskView[]> {
     await this.getDomain(domain);
     const mirror = { type: "file", path: "/nas/vda.s1", format: "qcow2", state: "ready" } as const;
-    return [
-      {
-        target: "vda",
-        device: "disk",
-        readonly: false,
-        chain: [{ type: "file", path: "/ssd/vda.qcow2", format: "qcow2" }],
-        ...(this.snapshots.some(({ mirrored }) => mirrored) ? { mirror } : {}),
-      },
-      { target: "sda", device: "cdrom", readonly: true, chain: [] },
-    ];
+    const mirrored = this.snapshots.some((snapshot) => snapshot.mirrored);
+    return this.disks.map((disk) => (mirrored && disk.target === "vda" ? { ...disk, mirror } : disk));
   }
 
   async createSnapshot(domain: string, request: SnapshotCreateBody) {
@@ -112,48 +61,109 @@ export class FakeFacade implements Facade {
     await this.getDomain(domain);
     await this.gate;
     const xml = "<domainsnapshot/>\n";
-    if (request.printXml === true) return { xml };
-    const parent = this.snapshots.at(-1)?.name;
-    const snapshot: SnapshotView = {
-      name: request.name ?? `s${this.snapshots.length + 1}`,
+    if (request.printXml === true || request.noMetadata === true) return { xml };
+    const parent = this.snapshots.find(({ current }) => current)?.name;
+    const name = request.name ?? `s${this.snapshots.length + 1}`;
+    if (this.#find(name) !== undefined) throw new QmError("QM_SNAPSHOT_EXISTS", { domain, snapshot: name });
+    this.snapshots.push({
+      name,
+      ...(request.description === undefined ? {} : { description: request.description }),
       ...(parent === undefined ? {} : { parent }),
       creationTime: "2026-01-02T03:04:05.000Z",
       state: "disk-snapshot",
       current: true,
       mirrored: request.diskspecs?.some((spec) => spec.includes("mirror=")) ?? false,
+      location: "external",
+      children: 0,
+      descendants: 0,
       disks: [{ target: "vda", snapshot: "external" }],
-    };
-    this.snapshots.push(snapshot);
-    return { snapshot, xml };
+    });
+    this.#settle(name);
+    return { snapshot: await this.getSnapshot(domain, name), xml };
   }
-  async listSnapshots(domain: string) {
+  async listSnapshots(domain: string, filter: SnapshotFilter = {}) {
     await this.getDomain(domain);
-    return this.snapshots;
+    const { from } = filter;
+    if (from !== undefined) await this.getSnapshot(domain, from);
+    return this.snapshots
+      .filter(({ name, parent }) => from === undefined || parent === from || this.#isBelow(name, from, filter))
+      .filter((one) => filter.roots !== true || one.parent === undefined)
+      .filter((one) => filter.leaves !== true || one.children === 0)
+      .filter((one) => filter.noLeaves !== true || one.children > 0)
+      .filter(() => filter.noMetadata !== true)
+      .filter((one) => filter.inactive !== true || one.state === "shutoff")
+      .filter((one) => filter.active !== true || one.state === "running" || one.state === "paused")
+      .filter((one) => filter.diskOnly !== true || one.state === "disk-snapshot")
+      .filter((one) => filter.internal !== true || one.location === "internal")
+      .filter((one) => filter.external !== true || one.location === "external");
   }
   async getSnapshot(domain: string, snapshot: string) {
     await this.getDomain(domain);
-    const found = this.snapshots.find(({ name }) => name === snapshot);
+    const found = this.#find(snapshot);
     if (found === undefined) throw new QmError("QM_NO_SNAPSHOT", { domain, snapshot });
     return found;
+  }
+  async currentSnapshot(domain: string) {
+    await this.getDomain(domain);
+    const found = this.snapshots.find(({ current }) => current);
+    if (found === undefined) throw new QmError("QM_NO_CURRENT_SNAPSHOT", { domain });
+    return found;
+  }
+  async setCurrentSnapshot(domain: string, snapshot: string) {
+    const { name } = await this.getSnapshot(domain, snapshot);
+    this.#settle(name);
+    return this.getSnapshot(domain, name);
   }
   async snapshotXml(domain: string, snapshot: string) {
     return `<domainsnapshot><name>${(await this.getSnapshot(domain, snapshot)).name}</name></domainsnapshot>\n`;
   }
+  async revertSnapshot(domain: string, snapshot: string, request: SnapshotRevertBody) {
+    this.requests.push({ method: "revertSnapshot", args: [domain, snapshot, request] });
+    this.#settle((await this.getSnapshot(domain, snapshot)).name);
+    return this.succeed("snapshot-revert", domain);
+  }
+  async previewDelete(domain: string, snapshot: string, request: SnapshotDeleteBody) {
+    this.requests.push({ method: "previewDelete", args: [domain, snapshot, request] });
+    const { name } = await this.getSnapshot(domain, snapshot);
+    const below = this.snapshots.filter((one) => this.#isBelow(one.name, name, { descendants: true }));
+    const deleted = [
+      ...(request.children === true || request.childrenOnly === true ? below.map((one) => one.name) : []),
+      ...(request.childrenOnly === true ? [] : [name]),
+    ];
+    const layers = request.metadataOnly === true ? [] : deleted.map((one) => describeFate(one));
+    return { deleted, layers };
+  }
+  async deleteSnapshot(domain: string, snapshot: string, request: SnapshotDeleteBody) {
+    const preview = await this.previewDelete(domain, snapshot, request);
+    this.requests.push({ method: "deleteSnapshot", args: [domain, snapshot, request] });
+    const mirrored = preview.deleted.find((name) => this.#find(name)?.mirrored);
+    if (mirrored !== undefined) {
+      throw new QmError("QM_DOMAIN_MIRRORED", { domain, snapshot: mirrored, what: "deleting it" });
+    }
+    for (const name of preview.deleted) this.#remove(name);
+    return preview.layers.length === 0 ? preview : { ...preview, operation: this.succeed("snapshot-delete", domain) };
+  }
   async endMirrors(domain: string, snapshot: string, how: "pivot" | "abort") {
     this.requests.push({ method: "endMirrors", args: [domain, snapshot, how] });
-    if (!(await this.getSnapshot(domain, snapshot)).mirrored) {
-      throw new QmError("QM_SNAPSHOT_NOT_MIRRORED", { domain, snapshot });
-    }
-    return this.changeOperation(this.#begin(how, domain).id, { state: "succeeded" });
+    const found = await this.getSnapshot(domain, snapshot);
+    this.#requireMirrors(domain, found);
+    this.#replace({ ...found, mirrored: false });
+    const { id } = await this.getDomain(domain);
+    return how === "abort" && id === null ? undefined : this.succeed(how, domain);
+  }
+  async restartMirrors(domain: string, snapshot: string) {
+    this.requests.push({ method: "restartMirrors", args: [domain, snapshot] });
+    this.#requireMirrors(domain, await this.getSnapshot(domain, snapshot));
+    return this.succeed("mirror-restart", domain);
   }
 
   async migrateStorage(domain: string, request: MigrateBody) {
     this.requests.push({ method: "migrateStorage", args: [domain, request] });
-    return this.#begin("migrate-storage", (await this.getDomain(domain)).name);
+    return this.begin("migrate-storage", (await this.getDomain(domain)).name);
   }
   async cloneStorage(domain: string, request: CloneBody) {
     this.requests.push({ method: "cloneStorage", args: [domain, request] });
-    return this.#begin("clone-storage", (await this.getDomain(domain)).name);
+    return this.begin("clone-storage", (await this.getDomain(domain)).name);
   }
 
   async listOperations({ domain, running }: { domain?: string; running?: boolean }) {
@@ -180,7 +190,7 @@ export class FakeFacade implements Facade {
 
   async *watchEvents(filter: { domain?: string; since?: number }, signal: AbortSignal) {
     let next = filter.since ?? this.events.length;
-    yield* this.#watch(signal, () => {
+    yield* this.watch(signal, () => {
       const news = this.events
         .slice(next)
         .filter(({ domain }) => filter.domain === undefined || domain === filter.domain);
@@ -190,7 +200,7 @@ export class FakeFacade implements Facade {
   }
   async *watchOperation(id: string, signal: AbortSignal) {
     let shown: OperationView | undefined;
-    yield* this.#watch(signal, () => {
+    yield* this.watch(signal, () => {
       const view = this.operations.get(id);
       if (view === undefined) throw new QmError("QM_NO_OPERATION", { operation: id });
       const items = view === shown ? [] : [view];
@@ -206,44 +216,56 @@ export class FakeFacade implements Facade {
     ];
   }
 
-  #begin(kind: OperationKind, domain: string): OperationView {
-    const view: OperationView = {
-      id: `op-${this.operations.size + 1}`,
-      kind,
-      domain,
-      state: "running",
-      step: "copy",
-      startedAt: "2026-01-02T03:04:05.000Z",
-      progress: [{ target: "vda", doneBytes: 0, totalBytes: 1024 ** 3 }],
-    };
-    this.operations.set(view.id, view);
-    return view;
+  #find(name: string): SnapshotView | undefined {
+    return this.snapshots.find((one) => one.name === name);
   }
 
-  async *#watch<T>(signal: AbortSignal, look: () => { items: T[]; ended: boolean }) {
-    let wake = () => {};
-    const notify = () => wake();
-    signal.addEventListener("abort", notify);
-    this.#changed.add(notify);
-    this.watches.add(signal);
-    try {
-      while (!signal.aborted) {
-        const changed = new Promise<void>((resolve) => (wake = resolve));
-        const { items, ended } = look();
-        yield* items;
-        if (ended) return;
-        if (!signal.aborted) await changed;
-      }
-    } finally {
-      this.#changed.delete(notify);
-      this.watches.delete(signal);
-      signal.removeEventListener("abort", notify);
+  #isBelow(name: string, top: string, { descendants }: { readonly descendants?: boolean }): boolean {
+    const parent = this.#find(name)?.parent;
+    if (parent === undefined) return false;
+    return parent === top || (descendants === true && this.#isBelow(parent, top, { descendants }));
+  }
+
+  #requireMirrors(domain: string, { name, mirrored }: SnapshotView): void {
+    if (!mirrored) throw new QmError("QM_SNAPSHOT_NOT_MIRRORED", { domain, snapshot: name });
+  }
+
+  #replace(changed: SnapshotView): void {
+    this.snapshots.splice(
+      this.snapshots.findIndex(({ name }) => name === changed.name),
+      1,
+      changed,
+    );
+  }
+
+  /** Its children go to its parent, which becomes the current one if it was. */
+  #remove(name: string): void {
+    const removed = this.#find(name);
+    if (removed === undefined) return;
+    this.snapshots.splice(this.snapshots.indexOf(removed), 1);
+    const grandparent = removed.parent === undefined ? {} : { parent: removed.parent };
+    for (const child of this.snapshots.filter(({ parent }) => parent === name)) {
+      const { parent: _, ...orphan } = child;
+      this.#replace({ ...orphan, ...grandparent });
+    }
+    this.#settle(removed.current ? removed.parent : this.snapshots.find(({ current }) => current)?.name);
+  }
+
+  /** Makes `current` the only current one, and counts again. */
+  #settle(current: string | undefined): void {
+    for (const one of this.snapshots) {
+      this.#replace({
+        ...one,
+        current: one.name === current,
+        children: this.snapshots.filter(({ parent }) => parent === one.name).length,
+        descendants: this.snapshots.filter(({ name }) => this.#isBelow(name, one.name, { descendants: true })).length,
+      });
     }
   }
+}
 
-  #notify(): void {
-    for (const notify of this.#changed) notify();
-  }
+function describeFate(snapshot: string) {
+  return { disk: "vda", path: `/ssd/vda.${snapshot}`, fate: "commit", into: "/ssd/vda.qcow2", bytes: 2 ** 20 } as const;
 }
 
 function readName(xml: string): string {

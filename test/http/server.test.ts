@@ -52,9 +52,58 @@ test("wrong types and missing properties are refused, nothing is coerced", async
   const end = await post("/v1/domains/vm/snapshots/s/end-mirrors", { mirror: "both" });
   assert.match(end.json<ErrorBody>().message, /must be one of \["pivot","abort"\]/);
   const both = await post("/v1/domains/vm/snapshots", { xml: "<domainsnapshot/>", name: "s" });
-  assert.match(both.json<ErrorBody>().message, /both 'xml' and 'name'/);
+  assert.match(both.json<ErrorBody>().message, /'xml' and 'name' are mutually exclusive/);
   const query = await s.server.inject({ method: "GET", url: "/v1/events?since=-1" });
   assert.equal(query.statusCode, 400);
+});
+
+test("options that exclude or need each other are refused with both names, before the facade is asked", async () => {
+  await using s = await serve();
+  s.facade.addDomain("vm");
+  await s.facade.createSnapshot("vm", { name: "s" });
+  s.facade.requests.length = 0;
+  const snapshots = "/v1/domains/vm/snapshots";
+  const xml = "<domainsnapshot/>";
+  for (const [method, url, payload, reason] of [
+    ["POST", snapshots, { xml, memspec: "/m" }, "'xml' and 'memspec' are mutually exclusive"],
+    ["POST", snapshots, { redefine: true }, "'redefine' requires 'xml'"],
+    ["POST", snapshots, { xml, redefine: true, halt: true }, "'redefine' and 'halt' are mutually exclusive"],
+    ["POST", snapshots, { current: true }, "'current' requires 'redefine'"],
+    ["POST", snapshots, { quiesce: true }, "'quiesce' requires 'diskOnly'"],
+    ["POST", snapshots, { live: true }, "'live' requires 'memspec' or 'xml'"],
+    ["POST", snapshots, { diskOnly: true, memspec: "/m" }, "'diskOnly' and 'memspec' are mutually exclusive"],
+    ["POST", `${snapshots}/s/revert`, { running: true, paused: true }, "'running' and 'paused' are mutually exclusive"],
+    ["POST", "/v1/domains/vm/save", { file: "/f", running: true, paused: true }, "'running' and 'paused'"],
+    ["POST", "/v1/domains/restore", { file: "/f", running: true, paused: true }, "'running' and 'paused'"],
+    ["POST", "/v1/domains/vm/disks/vda/commit", { base: "/b", shallow: true }, "'base' and 'shallow'"],
+    ["DELETE", `${snapshots}/s?children=1&childrenOnly=1`, undefined, "'children' and 'childrenOnly'"],
+    ["GET", `${snapshots}/s/delete-preview?children=1&childrenOnly=1`, undefined, "'children' and 'childrenOnly'"],
+    ["GET", `${snapshots}?descendants=1`, undefined, "'descendants' requires 'from'"],
+    ["GET", `${snapshots}?roots=1&from=s`, undefined, "'roots' and 'from' are mutually exclusive"],
+  ] as const) {
+    const answer = await s.server.inject({ method, url, ...(payload === undefined ? {} : { payload }) });
+    assert.equal(answer.statusCode, 400, url);
+    assert.ok(answer.json<ErrorBody>().message.includes(reason), answer.body);
+  }
+  assert.deepEqual(s.facade.requests, []);
+});
+
+test("a flag that is 0 or false is as good as absent, and an optional body may be left away", async () => {
+  await using s = await serve();
+  s.facade.addDomain("vm");
+  await s.facade.createSnapshot("vm", { name: "1" });
+  const inject = (method: "GET" | "POST" | "DELETE", url: string, payload?: object) =>
+    s.server.inject({ method, url: `/v1/domains/vm/${url}`, ...(payload === undefined ? {} : { payload }) });
+  // A name that looks like a flag stays a name.
+  assert.deepEqual((await inject("GET", "snapshots?from=1&roots=0")).json(), []);
+  const both = await inject("POST", "snapshots", { name: "2", current: false, quiesce: false });
+  assert.equal(both.statusCode, 201);
+  assert.equal((await inject("POST", "snapshots/2/revert")).statusCode, 200);
+  assert.equal((await inject("POST", "disks/vda/commit")).statusCode, 202);
+  assert.equal((await inject("POST", "freeze")).json<{ filesystems: number }>().filesystems, 2);
+  assert.equal((await inject("GET", "disks/sda/job")).statusCode, 204);
+  assert.equal((await inject("DELETE", "snapshots/1?children=0&childrenOnly=1")).statusCode, 200);
+  assert.equal((await inject("POST", "shutdown")).statusCode, 204);
 });
 
 test("errors have the registry's status and say what to do next", async () => {

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
 
+export const description = "The exit code is 1 when a check failed.";
+
 export function configure(command: Command, context: CliContext): void {
   command.action(async () => {
     const { client, out } = context;

@@ -4,6 +4,8 @@ import { usageError, type CliContext } from "../context.ts";
 import { untilInterrupt } from "../interrupt.ts";
 import { formatTime } from "../units.ts";
 
+export const description = "Until Ctrl-C.";
+
 export function configure(command: Command, context: CliContext): void {
   command
     .argument("[domain]", "name or uuid (default: all)")

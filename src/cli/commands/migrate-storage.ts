@@ -6,6 +6,8 @@ interface Options extends CopyOptions {
   readonly keepSource?: true;
 }
 
+export const description = "All of them or none. Ends when the domain runs on the new images.";
+
 export function configure(command: Command, context: CliContext): void {
   declareCopyOptions(command)
     .option("--keep-source", "leave the old images where they are")

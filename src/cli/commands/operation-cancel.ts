@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
 
+export const description = "A pivot that is decided can no longer be cancelled.";
+
 export function configure(command: Command, context: CliContext): void {
   command.argument("<id>", "the operation").action(async (id: string) => {
     const { client, out } = context;

@@ -4,6 +4,8 @@ import type { CliContext } from "../context.ts";
 import { formatPercent, sumProgress } from "../progress.ts";
 import { formatTime } from "../units.ts";
 
+export const description = "Newest first.";
+
 export function configure(command: Command, context: CliContext): void {
   command
     .argument("[domain]", "name or uuid (default: all)")

@@ -13,6 +13,11 @@ export interface DomainParams {
   readonly domain: string;
 }
 
+export interface DiskParams extends DomainParams {
+  /** Target, `vda`. */
+  readonly disk: string;
+}
+
 export interface SnapshotParams extends DomainParams {
   readonly snapshot: string;
 }

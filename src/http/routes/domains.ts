@@ -38,5 +38,4 @@ export function registerDomainRoutes(server: FastifyInstance, { facade }: RouteC
       xml: await facade.domainXml(params.domain, { inactive: query.inactive === "1" }),
     }),
   );
-  server.get<{ Params: DomainParams }>("/v1/domains/:domain/disks", ({ params }) => facade.domainDisks(params.domain));
 }

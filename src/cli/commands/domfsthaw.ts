@@ -1,0 +1,13 @@
+import type { Command } from "commander";
+import type { CliContext } from "../context.ts";
+import { declareMountpoints, type MountpointOptions } from "../mountpoints.ts";
+
+export function configure(command: Command, context: CliContext): void {
+  declareMountpoints(command).action(async (domain: string, words: readonly string[], options: MountpointOptions) => {
+    const { client, out } = context;
+    const mountpoints = [...(options.mountpoint ?? []), ...words];
+    const view = await client.thawFilesystems(domain, mountpoints.length === 0 ? undefined : mountpoints);
+    if (context.json) out.json(view);
+    else out.line(`Thawed ${view.filesystems} filesystem(s)`);
+  });
+}
