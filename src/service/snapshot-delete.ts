@@ -2,9 +2,8 @@
 import type { LayerFate, SnapshotDeleteBody } from "../api-types/index.ts";
 import { QmError } from "../base/errors.ts";
 import { planDelete, type DeletePlan } from "../engine/plans/plan-delete.ts";
-import { readGuestDisks } from "../qemu/block-graph.ts";
 import { probeDialect } from "../qemu/mirror-dialect/index.ts";
-import { requireMonitor, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
+import { presentDefinition, requireMonitor, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
 import type { LifecycleDeps } from "./domain-lifecycle.ts";
 import { assertNotBusy, assertNotCopied, assertNotMirrored } from "./guards.ts";
 import { surveyLayers } from "./layer-survey.ts";
@@ -35,12 +34,9 @@ export async function planDeletion(
   const names = [...(request.childrenOnly === true ? [] : [snapshot.name]), ...below.map(({ name }) => name)];
   if (request.metadataOnly === true || names.length === 0) return { names, layers: [] };
   const wanted = new Set(names);
-  if (entry.run !== undefined)
-    await assertDeletable(
-      entry,
-      all.filter(({ name }) => wanted.has(name)),
-    );
+  if (entry.run !== undefined) await assertMergeable(entry);
   const current = all.find((one) => one.current)?.name;
+  const { disks } = presentDefinition(entry);
   const { plan, fates } = planDelete({
     id: newOperationId(),
     domain: { uuid: entry.uuid, name: entry.name },
@@ -49,6 +45,7 @@ export async function planDeletion(
     deleting: new Set(all.filter(({ deleting }) => deleting).map(({ name }) => name)),
     ...(current === undefined ? {} : { current }),
     bytesPerS: 0,
+    discard: new Map(disks.flatMap(({ target, discard }) => (discard === undefined ? [] : [[target, discard]]))),
   });
   return { names, layers: fates, plan };
 }
@@ -99,21 +96,9 @@ export function forget(
   }
 }
 
-/** QEMU merges only layers that it can name, and frees internal snapshots only in images that the guest writes to. */
-async function assertDeletable(entry: DomainEntry, snapshots: readonly SnapshotEntry[]): Promise<void> {
-  const monitor = requireMonitor(entry);
-  if ((await probeDialect(monitor)) !== "blockdev") {
+/** QEMU merges only layers that it can name. */
+async function assertMergeable(entry: DomainEntry): Promise<void> {
+  if ((await probeDialect(requireMonitor(entry))) !== "blockdev") {
     throw new QmError("QM_QEMU_TOO_OLD", { missing: "named block nodes, without which layers cannot be merged" });
-  }
-  const guests = await readGuestDisks(monitor);
-  for (const { name, document } of snapshots) {
-    for (const { target, snapshot, base } of document.disks) {
-      if (snapshot !== "internal" || base === undefined) continue;
-      const layers = guests.find((guest) => guest.target === target)?.layers ?? [];
-      if (layers.findIndex(({ image }) => image.path === base.path) <= 0) continue;
-      const user = "the running guest, below its active image";
-      const what = `deleting the internal snapshot '${name}' in it while the guest runs`;
-      throw new QmError("QM_SNAPSHOT_NEEDS_IMAGE", { disk: target, path: base.path, user, what });
-    }
   }
 }

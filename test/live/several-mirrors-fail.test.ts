@@ -1,5 +1,6 @@
 /** One of several disks fails at an exact command: either all are as before, or all go forward, or it is said which one did not. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -81,6 +82,35 @@ describe("one mirror of several fails", () => {
     await rig.facade.endMirrors("d", "s1", "abort");
     assert.deepEqual(readdirSync(rig.image("s1")), []);
     assert.deepEqual(await activePaths(), paths);
+  });
+
+  test("broken mirrors start again, follow what was written meanwhile, and are pivoted to", async () => {
+    await takeMirrored("again");
+    const ready = async (): Promise<(string | undefined)[]> =>
+      (await rig.facade.getSnapshot("d", "again")).disks.map((disk) => disk.mirror?.state);
+    await assertRefused(rig.facade.restartMirrors("d", "again"), "QM_INVALID", ["'again'", "ready"]);
+    proxy.faults.refuse("job-complete", 2, "not now");
+    await assertRefused(rig.facade.endMirrors("d", "again", "pivot"), "QM_PIVOT_REFUSED", ["not now"]);
+    assert.deepEqual(await ready(), ["broken", "broken", "broken"]);
+    for (const target of targets) await writeThroughDevice(qemu.eye, target, 0x77, 640);
+    proxy.faults.refuse("blockdev-mirror", 2, "not yet");
+    await assertRefused(rig.facade.restartMirrors("d", "again"), "QM_QMP_COMMAND", ["not yet"]);
+    assert.equal((await rig.facade.restartMirrors("d", "again")).state, "succeeded");
+    assert.deepEqual(await ready(), ["ready", "ready", "ready"]);
+    for (const target of targets) await writeThroughDevice(qemu.eye, target, 0x88, 704);
+    assert.equal((await rig.facade.endMirrors("d", "again", "pivot"))?.state, "succeeded");
+    assert.deepEqual(await activeDirectories(), ["/again", "/again", "/again"]);
+    await assertNoJobs();
+    for (const path of await activePaths()) {
+      const reads = ["read -P 0x77 640k 64k", "read -P 0x88 704k 64k", "read -P 7 512k 64k"].flatMap((read) => [
+        "-c",
+        read,
+      ]);
+      assert.doesNotMatch(
+        execFileSync("qemu-io", ["-U", "-r", "-f", "qcow2", ...reads, path], { encoding: "utf8" }),
+        /fail/,
+      );
+    }
   });
 
   test("QEMU refuses to finish one disk once: it is asked again, and all have moved", async () => {
@@ -224,6 +254,8 @@ describe("one mirror of several fails", () => {
         [0x55, 256],
         [0x66, 320],
         [0x66, 384],
+        [0x77, 640],
+        [0x88, 704],
       ] as const) {
         assertHolds(path, pattern, offsetKib);
       }

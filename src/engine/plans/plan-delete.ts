@@ -14,6 +14,8 @@ export interface DeleteInput {
   readonly deleting: ReadonlySet<string>;
   readonly current?: string;
   readonly bytesPerS: number;
+  /** How the guest opens its disks, by target. */
+  readonly discard?: ReadonlyMap<string, "ignore" | "unmap">;
 }
 
 export interface DeletePlan {
@@ -38,7 +40,7 @@ export function planDelete(input: DeleteInput): DeletePlan {
   const recorded = [...tree.recorded.keys()];
   const missing = recorded.filter((path) => tree.find(path) === undefined);
   const left = recorded.filter((path) => tree.isLeft(path));
-  const internal = removed.flatMap((snapshot, index) => deleteInternal(snapshot, `qm-${id}-i${index}`));
+  const internal = removed.flatMap((snapshot, index) => deleteInternal(snapshot, `qm-${id}-i${index}`, input.discard));
   // Freed first: a layer with internal snapshots cannot be merged.
   forgetTags(tree, removed);
   const collected = planCollection(tree, [...bases, ...left], { id, deleting, merge: true });
@@ -100,10 +102,12 @@ function findOverlays(tree: LayerTree, removed: readonly Snapshot[]): RecordedLa
   });
 }
 
-function deleteInternal({ name, disks }: Snapshot, jobId: string): Task[] {
-  const images = disks.flatMap(({ target, snapshot, base }) =>
-    snapshot === "internal" && base !== undefined ? [{ disk: target, image: base }] : [],
-  );
+function deleteInternal({ name, disks }: Snapshot, jobId: string, discards: DeleteInput["discard"]): Task[] {
+  const images = disks.flatMap(({ target, snapshot, base }) => {
+    const discard = discards?.get(target);
+    const found = { disk: target, ...(discard === undefined ? {} : { discard }) };
+    return snapshot === "internal" && base !== undefined ? [{ ...found, image: base }] : [];
+  });
   return images.length === 0 ? [] : [{ task: "delete-internal", disks: images, tag: name, jobId }];
 }
 

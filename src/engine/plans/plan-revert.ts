@@ -131,13 +131,13 @@ function planStart(input: RevertInput, definition: DomainDefinition, branches: r
   const { snapshot, after, withMemory, id } = input;
   const file = withMemory && snapshot.memory?.snapshot === "external" ? snapshot.memory.file : undefined;
   const loaded = branches.filter(({ load }) => load);
-  const disks = loaded.map(({ target, image }) => ({ disk: target, image, dropTag: false }));
+  const disks = loaded.map(({ target, image }) => ({ disk: target, image }));
   // A task of its own: loading can be repeated as long as they are there.
   const copies = loaded.flatMap(({ target, image, isNew }) => (isNew ? [{ disk: target, image }] : []));
   const tag = snapshot.name;
   return [
     { task: "start-machine", definition, ...(file === undefined ? {} : { memoryFile: file }) },
-    ...(disks.length === 0 ? [] : [{ task: "load-internal" as const, disks, tag, jobId: `qm-${id}-load` }]),
+    ...(disks.length === 0 ? [] : [{ task: "load-internal" as const, definition, disks, tag, jobId: `qm-${id}-load` }]),
     ...(copies.length === 0 ? [] : [{ task: "delete-internal" as const, disks: copies, tag, jobId: `qm-${id}-drop` }]),
     ...(after === "running" ? [{ task: "resume-guest" as const }] : []),
   ];

@@ -142,7 +142,12 @@ export interface PullUp {
 
 export interface DeleteInternal {
   readonly task: "delete-internal";
-  readonly disks: readonly { readonly disk: string; readonly image: ImageRef }[];
+  readonly disks: readonly {
+    readonly disk: string;
+    readonly image: ImageRef;
+    /** How the guest opens it; absent: `ignore`. */
+    readonly discard?: "ignore" | "unmap";
+  }[];
   readonly tag: string;
   readonly jobId: string;
 }
@@ -175,10 +180,11 @@ export interface StartMachine {
   readonly memoryFile?: string;
 }
 
-/** Loads disks and memory of an internal snapshot into a QEMU that stands still. `dropTag`: it is removed from these disks afterwards. */
+/** Loads disks and memory of an internal snapshot into a QEMU that stands still; one that has ended is started again. */
 export interface LoadInternal {
   readonly task: "load-internal";
-  readonly disks: readonly { readonly disk: string; readonly image: ImageRef; readonly dropTag: boolean }[];
+  readonly definition: DomainDefinition;
+  readonly disks: readonly { readonly disk: string; readonly image: ImageRef }[];
   readonly tag: string;
   readonly jobId: string;
 }

@@ -205,13 +205,12 @@ export function actInWorld(world: World, plan: TaskPlan, index: number, tear = f
       world.running = pathsOf(task.definition);
       return 0;
     case "load-internal":
-      for (const { disk, image, dropTag } of task.disks) {
+      for (const { disk, image } of task.disks) {
         assert.equal(world.running?.get(disk), image.path);
         const active = writable(world, image.path);
         const state = active.tags.get(task.tag);
         assert.ok(state, `${image.path} has ${task.tag}`);
         active.data = new Map(state);
-        if (dropTag) active.tags.delete(task.tag);
       }
       world.loaded = task.tag;
       return 0;
@@ -327,4 +326,24 @@ function hideBehindEnd(world: World, top: SimImage, { from, backing }: Of<"pull-
   if (backing === undefined) return;
   const end = Math.min(...from.map(({ path }) => imageAt(world, path).blocks));
   for (let block = end; block < top.blocks; block++) if (!top.data.has(block)) top.data.set(block, 0);
+}
+
+export function describeWorld({ images, snapshots, layers, current, definition, running }: World): string {
+  return JSON.stringify(
+    {
+      images: [...images.values()].map(
+        ({ ref, backing, tags }) => `${ref.path} on ${backing ?? "-"} [${[...tags.keys()].join(" ")}]`,
+      ),
+      snapshots: [...snapshots.values()].map(
+        ({ document: { name, parent, disks }, deleting }) =>
+          `${name} of ${parent ?? "-"}${deleting ? " deleting" : ""}: ${disks.map(({ snapshot, base }) => `${snapshot} ${base?.path ?? ""}`).join(", ")}`,
+      ),
+      layers: [...layers.values()].map(({ image, reason }) => `${image.path}: ${reason}`),
+      current,
+      active: definition.disks.map(({ source }) => source?.path),
+      running: running === undefined ? undefined : [...running.values()],
+    },
+    null,
+    1,
+  );
 }

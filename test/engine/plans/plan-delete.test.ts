@@ -3,9 +3,10 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { madeReason, type TreeInput } from "../../../src/engine/plans/layer-tree.ts";
 import { planDelete } from "../../../src/engine/plans/plan-delete.ts";
-import { refOf } from "./image-world.ts";
+import { describeWorld, refOf } from "./image-world.ts";
 import { briefly, common, external, layer, snapshot, tree } from "./plan-examples.ts";
-import { arbitrarySteps, describeWorld, RandomDomain } from "./random-domain.ts";
+import { RandomDomain } from "./random-domain.ts";
+import { arbitrarySteps } from "./random-steps.ts";
 
 function plan(input: TreeInput, ...names: string[]) {
   return planDelete({ ...common, tree: input, names: new Set(names), deleting: new Set(), bytesPerS: 0 });

@@ -1,6 +1,5 @@
 /** Random lives of a domain in memory: every plan is carried out, torn, repeated or left lying, and looked at after every task. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { planDelete } from "../../../src/engine/plans/plan-delete.ts";
 import { planRevert } from "../../../src/engine/plans/plan-revert.ts";
 import { planInternalLive, planOffline } from "../../../src/engine/plans/plan-tasks.ts";
@@ -21,68 +20,11 @@ import {
   undoInWorld,
   type World,
 } from "./image-world.ts";
+import type { Interruption, Step } from "./random-steps.ts";
+import { assertKeptRightly, assertNoneLeftOver } from "./world-checks.ts";
 
 const targets = ["vda", "vdb"] as const;
 const blocksAtFirst = 5;
-
-/** Where an operation is interrupted: after or within a task, never with `at` behind the last. */
-export interface Interruption {
-  readonly at: number;
-  readonly how: "none" | "resume" | "leave";
-  readonly tear: boolean;
-}
-
-export type Step =
-  | { readonly do: "write"; readonly disk: number; readonly block: number }
-  | { readonly do: "grow"; readonly disk: number }
-  | { readonly do: "power" }
-  | { readonly do: "snapshot"; readonly kinds: readonly number[] }
-  | { readonly do: "revert"; readonly which: number; readonly after: number; readonly stop: Interruption }
-  | { readonly do: "delete"; readonly which: number; readonly mode: number; readonly stop: Interruption }
-  | { readonly do: "clone"; readonly which: number }
-  | { readonly do: "end-clones" };
-
-const interruption: fc.Arbitrary<Interruption> = fc.record({
-  at: fc.nat(12),
-  how: fc.constantFrom("none", "resume", "leave"),
-  tear: fc.boolean(),
-});
-
-export const arbitrarySteps: fc.Arbitrary<Step[]> = fc.array(
-  fc.oneof(
-    { weight: 5, arbitrary: fc.record({ do: fc.constant("write" as const), disk: fc.nat(1), block: fc.nat(6) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("grow" as const), disk: fc.nat(1) }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("power" as const) }) },
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        do: fc.constant("snapshot" as const),
-        kinds: fc.tuple(fc.constantFrom(0, 1, 1, 2), fc.constantFrom(0, 1, 1, 2)),
-      }),
-    },
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        do: fc.constant("revert" as const),
-        which: fc.nat(20),
-        after: fc.nat(2),
-        stop: interruption,
-      }),
-    },
-    {
-      weight: 5,
-      arbitrary: fc.record({
-        do: fc.constant("delete" as const),
-        which: fc.nat(20),
-        mode: fc.nat(2),
-        stop: interruption,
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("clone" as const), which: fc.nat(20) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("end-clones" as const) }) },
-  ),
-  { minLength: 1, maxLength: 40, size: "max" },
-);
 
 export class RandomDomain {
   readonly world: World;
@@ -161,7 +103,7 @@ export class RandomDomain {
       this.#delete(left.document.name, 0, { at: 0, how: "none", tear: false });
     }
     this.check();
-    this.#checkFiles();
+    assertNoneLeftOver(this.world);
   }
 
   check(): void {
@@ -187,35 +129,6 @@ export class RandomDomain {
         backing === undefined || world.images.has(backing),
         `${ref.path} stands on ${backing ?? ""}, which is gone`,
       );
-    }
-  }
-
-  /** Every file is needed, or it is recorded why it is there. */
-  #checkFiles(): void {
-    const { world } = this;
-    const needed = new Set([...activePaths(world).values(), ...world.foreign.keys(), ...world.brought]);
-    for (const { document } of world.snapshots.values()) {
-      for (const { base } of document.disks) if (base !== undefined) needed.add(base.path);
-    }
-    for (const path of world.images.keys())
-      assert.ok(needed.has(path) || world.layers.has(path), `${path} is left over`);
-  }
-
-  /** Layers that a whole deletion leaves have a reason, and it is the true one. */
-  #checkKept(): void {
-    const { world } = this;
-    const input = surveyWorld(world);
-    for (const [path, { reason }] of world.layers) {
-      assert.ok(world.images.has(path), `${path} is recorded and gone`);
-      if (input.active.some((one) => one.path === path)) continue;
-      if (input.snapshots.some(({ disks }) => disks.some(({ base }) => base?.path === path))) continue;
-      const above = input.layers.filter(({ backing }) => backing === path);
-      const [only] = above;
-      // Never removed: nobody but the user can say that it is not wanted.
-      if (only === undefined && world.brought.has(path)) continue;
-      const foreign = [path, only?.image.path ?? ""].some((one) => world.foreign.has(one));
-      const merges = above.length < 2 && (only?.tags.length ?? 0) === 0 && !foreign;
-      assert.ok(!merges, `${path} is kept, '${reason}': ${above.map(({ image }) => image.path).join(" ")}`);
     }
   }
 
@@ -375,7 +288,7 @@ export class RandomDomain {
       assert.ok(document.parent === undefined || world.snapshots.has(document.parent), `${document.name} has a parent`);
     }
     for (const { fate, path } of fates) if (fate === "remove") assert.ok(!world.images.has(path));
-    if ([...world.snapshots.values()].every(({ deleting }) => !deleting)) this.#checkKept();
+    if ([...world.snapshots.values()].every(({ deleting }) => !deleting)) assertKeptRightly(world);
   }
 
   /** As the service refuses it: QEMU frees internal snapshots only in images that the guest writes to. */
@@ -473,24 +386,4 @@ export class RandomDomain {
     }
     return torn;
   }
-}
-
-export function describeWorld({ images, snapshots, layers, current, definition, running }: World): string {
-  return JSON.stringify(
-    {
-      images: [...images.values()].map(
-        ({ ref, backing, tags }) => `${ref.path} on ${backing ?? "-"} [${[...tags.keys()].join(" ")}]`,
-      ),
-      snapshots: [...snapshots.values()].map(
-        ({ document: { name, parent, disks }, deleting }) =>
-          `${name} of ${parent ?? "-"}${deleting ? " deleting" : ""}: ${disks.map(({ snapshot, base }) => `${snapshot} ${base?.path ?? ""}`).join(", ")}`,
-      ),
-      layers: [...layers.values()].map(({ image, reason }) => `${image.path}: ${reason}`),
-      current,
-      active: definition.disks.map(({ source }) => source?.path),
-      running: running === undefined ? undefined : [...running.values()],
-    },
-    null,
-    1,
-  );
 }

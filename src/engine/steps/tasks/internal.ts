@@ -7,13 +7,14 @@ import {
 } from "../../../image/internal-snapshots.ts";
 import { QmError } from "../../../base/errors.ts";
 import type { ImageRef } from "../../../model/image.ts";
+import { deleteInternalBelow } from "../../../qemu/internal-below.ts";
 import {
   deleteInternal as deleteLive,
   loadInternal as loadLive,
   saveInternal,
 } from "../../../qemu/internal-snapshots.ts";
 import type { ApplyInternal, DeleteInternal, InternalLive, InternalOffline, LoadInternal } from "../task-plan.ts";
-import { findLiveDisk, indexOfLayer, requireNode } from "./live-layers.ts";
+import { findLiveDisk, indexOfLayer, requireNode, toImageNode, type LiveDisk } from "./live-layers.ts";
 import type { TaskContext, TaskHandler } from "./task.ts";
 
 export const internalOffline: TaskHandler<InternalOffline> = {
@@ -40,13 +41,13 @@ export const deleteInternalImages: TaskHandler<DeleteInternal> = { act: deleteEv
 
 export const loadInternalImages: TaskHandler<LoadInternal> = {
   async act(task, context) {
+    // QEMU may have ended since it was started for this.
+    if (context.machine.monitor() === undefined) await context.machine.start(task.definition, { paused: true });
     const { monitor, nodes } = await activeNodes(task.disks, context);
     const [vmstateNode] = nodes;
     if (vmstateNode === undefined) return;
-    const { jobId, tag, disks } = task;
+    const { jobId, tag } = task;
     await loadLive(monitor, { jobId, tag, vmstateNode, nodes, signal: context.signal });
-    const dropped = disks.filter(({ dropTag }) => dropTag);
-    if (dropped.length > 0) await deleteEverywhere({ disks: dropped, tag, jobId: `${jobId}-drop` }, context);
   },
 };
 
@@ -74,20 +75,34 @@ async function deleteEverywhere(
 ): Promise<void> {
   const liveNodes: string[] = [];
   let monitor;
-  for (const { disk, image } of disks) {
+  for (const { disk, image, discard = "ignore" } of disks) {
     const live = await findLiveDisk(context.machine, disk);
     const place = indexOfLayer(live, image.path);
     if (live === undefined || place < 0) await deleteWhereThere(disk, image, tag, context.signal);
-    else if (place > 0) {
-      const user = `the running guest, below its active image`;
-      const what = `deleting the internal snapshot '${tag}' in it while the guest runs`;
-      throw new QmError("QM_SNAPSHOT_NEEDS_IMAGE", { disk, path: image.path, user, what });
-    } else if (await hasTag(disk, image, tag)) {
+    else if (place > 0) await deleteBelow(live, place, { tag, discard, jobId: `${jobId}-${disk}` }, context.signal);
+    else if (await hasTag(disk, image, tag)) {
       liveNodes.push(requireNode(live, image.path).node);
       monitor = live.monitor;
     }
   }
   if (monitor !== undefined) await deleteLive(monitor, { jobId, tag, nodes: liveNodes, signal: context.signal });
+}
+
+async function deleteBelow(
+  { monitor, guest }: LiveDisk,
+  place: number,
+  { tag, discard, jobId }: { tag: string; discard: "ignore" | "unmap"; jobId: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const [layer, below] = guest.layers.slice(place);
+  if (layer?.fileNode === undefined) {
+    const path = layer?.image.path ?? "";
+    const what = `deleting the internal snapshot '${tag}' in it while the guest runs`;
+    throw new QmError("QM_SNAPSHOT_NEEDS_IMAGE", { disk: guest.target, path, user: "the running guest", what });
+  }
+  const cache = { ...layer.cache, detectZeroes: layer.detectZeroes, discard };
+  const backing = below?.node ?? null;
+  await deleteInternalBelow(monitor, { jobId, tag, layer: toImageNode(layer), cache, backing, signal });
 }
 
 async function deleteWhereThere(disk: string, image: ImageRef, tag: string, signal: AbortSignal): Promise<void> {
