@@ -15,7 +15,8 @@ import { openLibvirt, type Libvirt } from "./libvirt.ts";
 import { bootGuest, measureGuest, type Figures } from "./measure.ts";
 import { openOurs } from "./ours.ts";
 import { formatReport } from "./print-report.ts";
-import { judge, summarize, type Report, type Row } from "./report.ts";
+import { judge, judgeSnapshots, summarize, type Report, type Row } from "./report.ts";
+import { measureSnapshots } from "./snapshots.ts";
 
 const usage = "usage: node bench/main.ts [--json] [--peer libvirt] [--disks 1,4,16] [--runs 3] [--quick]\n";
 const mebibyte = 1024 ** 2;
@@ -124,6 +125,8 @@ async function bench(options: Options, signal: AbortSignal): Promise<Report> {
   const rows = await measureRows(contenders, directory, options, signal);
   process.stderr.write("copying\n");
   const copies = await measureCopying(directory, options.copiedBytes, options.runs, signal);
+  process.stderr.write("snapshots\n");
+  const snapshots = await measureSnapshots(join(directory, "snapshots"), options.runs, signal);
   const machine = {
     cores: availableParallelism(),
     qemu: await readQemuVersion(),
@@ -131,7 +134,8 @@ async function bench(options: Options, signal: AbortSignal): Promise<Report> {
     node: process.versions.node,
   };
   const copy = { sizeBytes: options.copiedBytes, rows: copies };
-  return { machine, runs: options.runs, rows, copy, targets: judge(rows, copies) };
+  const targets = [...judge(rows, copies), ...judgeSnapshots(snapshots)];
+  return { machine, runs: options.runs, rows, copy, snapshots, targets };
 }
 
 async function main(): Promise<void> {

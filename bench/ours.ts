@@ -50,7 +50,7 @@ function diskspecs({ disks }: Guest): string[] {
   return disks.map(({ target, overlay, mirror }) => `${target},snapshot=external,file=${overlay},mirror=${mirror}`);
 }
 
-async function startDaemon(directory: string): Promise<ChildProcess> {
+export async function startDaemon(directory: string): Promise<ChildProcess> {
   const log = await open(join(directory, "daemon.log"), "a");
   const places = ["--state-dir", join(directory, "state"), "--runtime-dir", join(directory, "run")];
   const daemon = spawn(process.execPath, [program, ...places, "--log-level", "warn"], {
@@ -65,7 +65,7 @@ async function startDaemon(directory: string): Promise<ChildProcess> {
   return daemon;
 }
 
-async function stopDaemon(daemon: ChildProcess): Promise<void> {
+export async function stopDaemon(daemon: ChildProcess): Promise<void> {
   if (daemon.exitCode !== null || daemon.signalCode !== null) return;
   const ended = once(daemon, "exit");
   daemon.kill("SIGTERM");

@@ -3,6 +3,7 @@ import type { ContenderName } from "./contender.ts";
 import { copierNames, type CopyRow } from "./copy.ts";
 import type { Load } from "./guests.ts";
 import type { Figures } from "./measure.ts";
+import type { SnapshotFigures } from "./snapshots.ts";
 import { median } from "./statistics.ts";
 
 export interface Machine {
@@ -46,6 +47,7 @@ export interface Report {
   readonly runs: number;
   readonly rows: readonly Row[];
   readonly copy: { readonly sizeBytes: number; readonly rows: readonly CopyRow[] };
+  readonly snapshots: SnapshotFigures;
   readonly targets: readonly Target[];
 }
 
@@ -82,7 +84,6 @@ const stallLimitMs = 10;
 
 /** Only what was measured has a target. */
 export function judge(rows: readonly Row[], copies: readonly CopyRow[]): Target[] {
-  const atMost = (name: string, limit: number, value: number): Target => ({ name, limit, value, met: value <= limit });
   return [
     ...rows
       .filter(({ disks }) => disks > 1)
@@ -106,6 +107,26 @@ export function judge(rows: readonly Row[], copies: readonly CopyRow[]): Target[
       return { name, limit: 1, value, met: value >= 1 };
     }),
   ];
+}
+
+/** New tables of the image that takes the data are not the guest's: a twentieth more. */
+const movedLimit = 1.05;
+
+export function judgeSnapshots({ listed, listMs, daemonMib, parseMs, formatMs, deletions }: SnapshotFigures): Target[] {
+  return [
+    atMost(`listing ${listed} snapshots: ms`, 200, round(listMs)),
+    atMost(`the daemon's memory by then: MiB`, 200, round(daemonMib)),
+    atMost("parsing a snapshot of 16 disks: ms", 1, round(parseMs)),
+    atMost("formatting a snapshot of 16 disks: ms", 1, round(formatMs)),
+    ...deletions.map(({ baseMib, overlayMib, movedMib }) => {
+      const name = `deleting, ${overlayMib} MiB on ${baseMib} MiB: data moved, times the smaller layer`;
+      return atMost(name, movedLimit, round(movedMib / Math.min(baseMib, overlayMib)));
+    }),
+  ];
+}
+
+function atMost(name: string, limit: number, value: number): Target {
+  return { name, limit, value, met: value <= limit };
 }
 
 function round(value: number): number {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Figures } from "../../bench/measure.ts";
-import { judge, summarize, type Samples } from "../../bench/report.ts";
+import { judge, judgeSnapshots, summarize, type Samples } from "../../bench/report.ts";
 
 const figures = (createMs: number, pivotMs: number, stallMs: number): Figures => ({
   createMs,
@@ -40,4 +40,23 @@ test("targets compare with their limits, and those that were not measured are no
   const alone = new Map([...samples].filter(([name]) => name !== "libvirt"));
   assert.equal(judge([summarize(16, "idle", alone)], []).length, 2);
   assert.equal(judge([summarize(1, "idle", alone)], []).length, 0);
+});
+
+test("snapshots are judged by time, memory and the data that a deletion moves", () => {
+  const figures = { listed: 10_000, listMs: 120, daemonMib: 201, parseMs: 0.4, formatMs: 1.2 };
+  const deletions = [
+    { baseMib: 64, overlayMib: 8, movedMib: 8.1 },
+    { baseMib: 8, overlayMib: 64, movedMib: 64 },
+  ];
+  assert.deepEqual(
+    judgeSnapshots({ ...figures, deletions }).map(({ value, met }) => [value, met]),
+    [
+      [120, true],
+      [201, false],
+      [0.4, true],
+      [1.2, false],
+      [1.01, true],
+      [8, false],
+    ],
+  );
 });

@@ -53,7 +53,7 @@ describe("an attached QEMU", () => {
       targets.map((target, index) => [target, chainOf(["a", "b", "c"][index] ?? ""), 8 * 1024 * 1024]),
     );
     const xml = await rig.facade.domainXml("theirs", { inactive: false });
-    assert.match(xml, new RegExp(`<source file='${rig.image("src/b")}'/>`));
+    assert.match(xml, new RegExp(`<source file='${rig.image("src/b")}' index='1'/>`));
     await assertRefused(rig.facade.domainXml("theirs", { inactive: true }), "QM_INVALID", ["transient"]);
   });
 

@@ -147,7 +147,7 @@ describe("bad input to a running domain", () => {
   });
 
   test("images to reuse that are missing, of another size, or on another base", async () => {
-    const reuse = (...diskspecs: string[]): SnapshotCreateBody => ({ reuseExternal: true, diskspecs });
+    const reuse = (...diskspecs: string[]): SnapshotCreateBody => ({ reuseExternal: true, diskOnly: true, diskspecs });
     await refusedSnapshot(reuse(`vda,file=${dst("none")}`, "vdb,snapshot=no"), "QM_NO_FILE", ["'vda'", dst("none")]);
     await refusedSnapshot(reuse("vda", "vdb,snapshot=no"), "QM_XML_INVALID", ["disk 'vda'"]);
     rig.createImage("dst/small", { backing: rig.image("src-vda.qcow2"), size: "4M" });
@@ -176,7 +176,8 @@ describe("bad input to a running domain", () => {
     await xml("<domain/>", "QM_XML_INVALID", ["domainsnapshot"]);
     await xml(`<domainsnapshot>${" ".repeat(4 * 1024 * 1024)}</domainsnapshot>`, "QM_XML_TOO_LARGE", ["4194304"]);
     await xml("<!DOCTYPE x><domainsnapshot/>", "QM_XML_FORBIDDEN", ["DOCTYPE"]);
-    await xml("<domainsnapshot><memory snapshot='external'/></domainsnapshot>", "QM_XML_UNSUPPORTED", ["memory"]);
+    const network = "<disk name='vda' type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>";
+    await xml(`<domainsnapshot><disks>${network}</disks></domainsnapshot>`, "QM_XML_UNSUPPORTED", ["network"]);
     await xml("<domainsnapshot><name>a/b</name></domainsnapshot>", "QM_XML_INVALID", ["name", "'/'"]);
     const mirrored = `<disk name='vda' snapshot='no'><mirror file='${dst("m")}'/></disk>`;
     await xml(`<domainsnapshot><disks>${mirrored}</disks></domainsnapshot>`, "QM_XML_INVALID", ["'vda'", "external"]);
@@ -278,13 +279,16 @@ describe("a domain that cannot be started or does not run", () => {
 
   test("what needs a running domain", async () => {
     mkdirSync(rig.path("to"));
+    const mirror = `vda,mirror=${rig.path("to", "m")}`;
     const requests = [
-      rig.facade.createSnapshot("none", { name: "s" }),
-      rig.facade.migrateStorage("none", { to: rig.path("to") }),
-      rig.facade.cloneStorage("none", { to: rig.path("to") }),
-      rig.facade.destroyDomain("none"),
+      () => rig.facade.createSnapshot("none", { name: "s", diskspecs: [mirror] }),
+      () => rig.facade.migrateStorage("none", { to: rig.path("to") }),
+      () => rig.facade.cloneStorage("none", { to: rig.path("to") }),
+      () => rig.facade.suspendDomain("none"),
+      () => rig.facade.saveDomain("none", { file: rig.path("to", "memory") }),
+      () => rig.facade.destroyDomain("none"),
     ];
-    for (const request of requests) await assertRefused(request, "QM_DOMAIN_NOT_RUNNING", ["'none'"]);
+    for (const request of requests) await assertRefused(request(), "QM_DOMAIN_NOT_RUNNING", ["'none'"]);
     assert.deepEqual(readdirSync(rig.path("to")), []);
   });
 });

@@ -47,13 +47,15 @@ describe("the main job on a guest that writes", () => {
     );
     await rig.awaitWrites(20);
     const refused = [
-      rig.facade.createSnapshot("witness", { name: "s2" }),
-      rig.facade.migrateStorage("witness", { to: rig.path("target") }),
-      rig.facade.undefineDomain("witness"),
+      () => rig.facade.createSnapshot("witness", { name: "s2" }),
+      () => rig.facade.deleteSnapshot("witness", "s1", {}),
+      () => rig.facade.revertSnapshot("witness", "s1", {}),
+      () => rig.facade.migrateStorage("witness", { to: rig.path("target") }),
+      () => rig.facade.undefineDomain("witness"),
     ];
     for (const request of refused) {
       await assert.rejects(
-        request,
+        request(),
         (error: unknown) => isQmError(error, "QM_DOMAIN_MIRRORED") && error.message.includes("'s1'"),
       );
     }

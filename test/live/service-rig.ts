@@ -83,7 +83,7 @@ export class ServiceRig {
     }
     const store = openStore(join(config.stateDir, stateFileName));
     const service = await Service.open({ ...config, logger: silentLogger, store, dialectByName: () => dialect });
-    this.#service = { facade: service, close: () => service.close() };
+    this.#service = { facade: service.facade, close: () => service.close() };
   }
 
   async closeService(): Promise<void> {

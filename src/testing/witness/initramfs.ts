@@ -1,13 +1,14 @@
 /**
  * The witness guest's kernel and initramfs: Debian's cloud kernel and modules as `tools/bootstrap.mjs` fetched them, busybox,
- * an init script, and the writer program.
+ * an init script, and the writer program. With `agent` also QEMU's guest agent with its libraries.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { QmError, errorText } from "../../base/errors.ts";
 import { buildCpio, type ArchiveEntry } from "./cpio.ts";
 import guestModules from "./guest-modules.json" with { type: "json" };
+import { buildInitScript } from "./init-script.ts";
 import { buildWriterProgram } from "./writer-program.ts";
 
 export interface GuestImages {
@@ -16,16 +17,25 @@ export interface GuestImages {
   readonly initrd: string;
 }
 
+export interface GuestOptions {
+  /** Run QEMU's guest agent, and write to a file on each disk's ext4 file system instead of to the disk (see `file-system.ts`). */
+  readonly agent?: boolean;
+}
+
 const busyboxPaths = ["/usr/bin/busybox", "/bin/busybox"];
 
 /**
- * Gives the files for QEMU's `-kernel` and `-initrd`. `cacheDir` holds `guest-kernel/` (see `tools/bootstrap.mjs`); the
- * initramfs is written to `cacheDir/witness/`, named by a hash of its content, once.
- * Throws `QM_IO` when the kernel, a module or busybox is missing. Safe to call at the same time from several processes.
+ * Gives the files for QEMU's `-kernel` and `-initrd`. `cacheDir` holds `guest-kernel/` and `guest-agent/` (see
+ * `tools/bootstrap.mjs`); the initramfs is written to `cacheDir/witness/`, named by a hash of its content, once.
+ * Throws `QM_IO` when the kernel, a module, busybox or the agent is missing. Safe to call at the same time from several processes.
  */
-export async function buildInitramfs(cacheDir: string): Promise<GuestImages> {
+export async function buildInitramfs(cacheDir: string, options: GuestOptions = {}): Promise<GuestImages> {
   const kernel = join(cacheDir, "guest-kernel", "vmlinuz");
-  const archive = buildCpio(await collectEntries(cacheDir, kernel));
+  const agent = options.agent === true;
+  const archive = buildCpio([
+    ...(await collectEntries(cacheDir, kernel, agent)),
+    ...(agent ? await collectAgent(join(cacheDir, "guest-agent")) : []),
+  ]);
   const hash = createHash("sha256").update(archive).digest("hex").slice(0, 16);
   const directory = join(cacheDir, "witness");
   const initrd = join(directory, `initrd-${hash}.cpio`);
@@ -37,66 +47,40 @@ export async function buildInitramfs(cacheDir: string): Promise<GuestImages> {
   return { kernel, initrd };
 }
 
-async function collectEntries(cacheDir: string, kernel: string): Promise<ArchiveEntry[]> {
+async function collectEntries(cacheDir: string, kernel: string, agent: boolean): Promise<ArchiveEntry[]> {
   if (!(await exists(kernel))) throw missing(kernel, "the guest kernel is not there");
-  const modules = [...guestModules.virtio, ...guestModules.scsi].map(async (name): Promise<ArchiveEntry> => {
+  const names = [...guestModules.virtio, ...guestModules.scsi, ...(agent ? guestModules.agent : [])];
+  const modules = names.map(async (name): Promise<ArchiveEntry> => {
     const content = await readNeeded(join(cacheDir, "guest-kernel", `${name}.ko`));
     return { type: "file", path: `modules/${name}.ko`, content, executable: false };
   });
   return [
     ...["bin", "dev", "proc", "sys", "modules"].map((path): ArchiveEntry => ({ type: "directory", path })),
     { type: "character-device", path: "dev/console", major: 5, minor: 1 },
-    { type: "file", path: "init", content: Buffer.from(initScript), executable: true },
+    { type: "file", path: "init", content: Buffer.from(buildInitScript({ agent })), executable: true },
     { type: "file", path: "bin/busybox", content: await readBusybox(), executable: true },
     { type: "file", path: "bin/witness", content: buildWriterProgram(), executable: true },
     ...(await Promise.all(modules)),
   ];
 }
 
-/**
- * `S` says that the guest is up. SCSI disks appear some time after their driver is loaded and the guest has no udev to tell:
- * so it looks again every 20 ms, 10 s at most. Linux probes them side by side, so `sdb` may be the first disk of the bus:
- * `sda` on the command line means the first by address.
- */
-const initScript = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox mount -t sysfs sys /sys
-disks= run=0 slots=0 offset=0 interval=0 count=0
-for word in $(/bin/busybox cat /proc/cmdline); do
-  case $word in
-    witness.disks=*) disks=\${word#*=} ;;
-    witness.run=*) run=$((0x\${word#*=})) ;;
-    witness.slots=*) slots=\${word#*=} ;;
-    witness.offset=*) offset=\${word#*=} ;;
-    witness.interval_us=*) interval=\${word#*=} ;;
-    witness.count=*) count=\${word#*=} ;;
-  esac
-done
-for module in ${guestModules.virtio.join(" ")}; do /bin/busybox insmod /modules/$module.ko; done
-case $disks in
-  *sd*) for module in ${guestModules.scsi.join(" ")}; do /bin/busybox insmod /modules/$module.ko; done ;;
-esac
-paths=
-for disk in $(IFS=,; echo $disks); do
-  tries=0
-  until [ -b /dev/$disk ] || [ $tries = 500 ]; do /bin/busybox usleep 20000; tries=$((tries + 1)); done
-done
-for disk in $(IFS=,; echo $disks); do
-  case $disk in
-    sd?)
-      letters=\${disk#sd}
-      for found in /sys/bus/scsi/devices/*:*:*:*/block/*; do
-        [ $letters = a ] && disk=\${found##*/} && break
-        letters=$(echo $letters | /bin/busybox tr b-z a-y)
-      done ;;
-  esac
-  paths="$paths /dev/$disk"
-done
-echo S
-/bin/witness $run $slots $offset $interval $count $paths
-/bin/busybox poweroff -f
-`;
+/** The program, and its libraries where its loader, which has a fixed place, looks for them. */
+async function collectAgent(directory: string): Promise<ArchiveEntry[]> {
+  const names = await readdir(directory).catch((error) => {
+    throw missing(directory, errorText(error), error);
+  });
+  const files = names.toSorted().map(async (name): Promise<ArchiveEntry> => {
+    const place = name === "qemu-ga" ? "bin" : name.startsWith("ld-") ? "lib64" : "lib";
+    return {
+      type: "file",
+      path: `${place}/${name}`,
+      content: await readNeeded(join(directory, name)),
+      executable: true,
+    };
+  });
+  const directories = ["lib", "lib64", "run", "mnt"].map((path): ArchiveEntry => ({ type: "directory", path }));
+  return [...directories, ...(await Promise.all(files))];
+}
 
 async function readBusybox(): Promise<Buffer> {
   for (const path of busyboxPaths) {

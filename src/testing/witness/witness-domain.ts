@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { WitnessImage } from "./check-images.ts";
 import { formatWitnessCmdline } from "./cmdline.ts";
+import { makeFileSystem } from "./file-system.ts";
 import { fillPattern } from "./images.ts";
 import { buildInitramfs } from "./initramfs.ts";
 
@@ -19,22 +20,23 @@ export interface WitnessDomainOptions {
   /** Pause after each write; default 0. */
   readonly intervalUs?: number;
   readonly cache?: "none" | "writeback";
+  /** The guest has QEMU's guest agent and its channel, and an ext4 file system on every disk. */
+  readonly agent?: boolean;
 }
 
 export interface WitnessDomain {
   readonly xml: string;
   readonly serial: string;
   readonly images: readonly WitnessImage[];
-  /** Offset of the first record on each disk. */
+  /** Offset of the first record on each disk, or in the file `records` where the guest has file systems. */
   readonly offsetBytes: number;
 }
 
-const offsetBytes = 1024 * 1024;
-
-/** Makes patterned qcow2 images and the `<domain>` that boots the witness on them. The caller removes the directory. */
+/** Makes qcow2 images, patterned or with file systems, and the `<domain>` that boots the witness on them. The caller removes the directory. */
 export async function makeWitnessDomain(options: WitnessDomainOptions): Promise<WitnessDomain> {
-  const { name, directory, disks, sizeBytes, slots, run, intervalUs = 0, cache = "none" } = options;
-  const guest = await buildInitramfs(options.cacheDir);
+  const { name, directory, disks, sizeBytes, slots, run, intervalUs = 0, cache = "none", agent = false } = options;
+  const guest = await buildInitramfs(options.cacheDir, { agent });
+  const offsetBytes = agent ? 0 : 1024 * 1024;
   await mkdir(join(directory, "source"), { recursive: true });
   const targets = Array.from({ length: disks }, (_, index) => `vd${String.fromCharCode(97 + index)}`);
   const images = targets.map((target, disk) => ({
@@ -42,7 +44,7 @@ export async function makeWitnessDomain(options: WitnessDomainOptions): Promise<
     path: join(directory, "source", `${target}.qcow2`),
     format: "qcow2" as const,
   }));
-  for (const image of images) await fillPattern({ ...image, sizeBytes });
+  for (const image of images) await (agent ? makeFileSystem : fillPattern)({ ...image, sizeBytes });
   const serial = join(directory, "console.log");
   const cmdline = formatWitnessCmdline({ disks: targets, run, slots, offsetBytes, intervalUs });
   const diskXml = images.map(({ path }, index) => formatDisk(path, targets[index] ?? "", cache));
@@ -59,11 +61,14 @@ export async function makeWitnessDomain(options: WitnessDomainOptions): Promise<
   <features><acpi/></features>
   <devices>
 ${diskXml.join("\n")}
-    <serial type='file'><source path='${serial}'/></serial>
+    <serial type='file'><source path='${serial}'/></serial>${agent ? agentChannel : ""}
   </devices>
 </domain>`;
   return { xml, serial, images, offsetBytes };
 }
+
+const agentChannel = `
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>`;
 
 function formatDisk(path: string, target: string, cache: string): string {
   return `    <disk type='file' device='disk'>

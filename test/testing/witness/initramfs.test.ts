@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { isQmError } from "../../../src/base/errors.ts";
 import { formatWitnessCmdline } from "../../../src/testing/witness/cmdline.ts";
 import { buildCpio } from "../../../src/testing/witness/cpio.ts";
+import guestModules from "../../../src/testing/witness/guest-modules.json" with { type: "json" };
 import { buildInitramfs } from "../../../src/testing/witness/initramfs.ts";
 
 /** Reads an archive back by the format's own description: 110 bytes of header, name, content, both padded to 4. */
@@ -51,6 +52,38 @@ test("without the guest kernel the error says how to get it", async () => {
       buildInitramfs(cache),
       (error) => isQmError(error, "QM_IO") && /bootstrap/.test(error.message),
     );
+  } finally {
+    await rm(cache, { recursive: true });
+  }
+});
+
+test("only a guest that is to have an agent carries it, its driver and its libraries", async () => {
+  const cache = await mkdtemp(join(tmpdir(), "qmirror-cache-"));
+  try {
+    await mkdir(join(cache, "guest-kernel"));
+    for (const name of [
+      "vmlinuz",
+      ...Object.values(guestModules).flatMap((names) => names.map((one) => `${one}.ko`)),
+    ]) {
+      await writeFile(join(cache, "guest-kernel", name), name);
+    }
+    await assert.rejects(
+      buildInitramfs(cache, { agent: true }),
+      (error) => isQmError(error, "QM_IO") && /guest-agent.*bootstrap/s.test(error.message),
+    );
+    await mkdir(join(cache, "guest-agent"));
+    for (const name of ["qemu-ga", "libc.so.6", "ld-linux-x86-64.so.2"]) {
+      await writeFile(join(cache, "guest-agent", name), name);
+    }
+    const namesOf = async (options: { agent?: boolean }): Promise<string[]> =>
+      listArchive(await readFile((await buildInitramfs(cache, options)).initrd)).map(({ name }) => name);
+    const plain = await namesOf({});
+    const own = ["modules/virtio_console.ko", "bin/qemu-ga", "lib/libc.so.6", "lib64/ld-linux-x86-64.so.2"];
+    assert.deepEqual(
+      new Set(await namesOf({ agent: true })),
+      new Set([...plain, ...own, "lib", "lib64", "run", "mnt"]),
+    );
+    assert.ok(!own.some((name) => plain.includes(name)));
   } finally {
     await rm(cache, { recursive: true });
   }
