@@ -23,6 +23,8 @@ const actorPath = fileURLToPath(new URL("quiesce-actor.ts", import.meta.url));
 
 /** A writing guest acknowledges a hundred writes and more in that time. */
 const stillnessMs = 400;
+const someWrites = 20;
+const writeLimitMs = 10_000;
 
 export class QuiesceRig {
   readonly directory: string;
@@ -93,10 +95,15 @@ export class QuiesceRig {
     return readSerialLog(this.witness.serial);
   }
 
-  /** Waits for that many further acknowledged writes: the guest is not frozen. */
-  async awaitWrites(count = 20): Promise<void> {
+  async boot(): Promise<void> {
+    await this.facade.createDomain(this.witness.xml);
+    await followSerial(this.witness.serial, someWrites, AbortSignal.timeout(bootLimitMs));
+  }
+
+  /** Waits for further acknowledged writes: the guest is not frozen. */
+  async awaitWrites(): Promise<void> {
     const { writes } = await this.report();
-    await followSerial(this.witness.serial, writes.length + count, AbortSignal.timeout(bootLimitMs));
+    await followSerial(this.witness.serial, writes.length + someWrites, AbortSignal.timeout(writeLimitMs));
   }
 
   /** The guest acknowledges nothing: it is frozen. The console may have lagged behind: what it had acknowledged before. */

@@ -13,8 +13,7 @@ let rig: QuiesceRig;
 before(async () => {
   rig = await QuiesceRig.create();
   await rig.open();
-  await rig.facade.createDomain(rig.witness.xml);
-  await rig.awaitWrites();
+  await rig.boot();
 });
 afterEach(() => {
   rig.atPoint = () => Promise.resolve();

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
 import { declareMountpoints, type MountpointOptions } from "../mountpoints.ts";
 
-export const description = `Needs the guest agent. The file systems thaw by themselves when the guest's own limit is over; domfsthaw does it before.`;
+export const description = `Needs the guest agent. Whatever writes to the file systems waits until domfsthaw: a Linux guest never thaws by itself.`;
 
 export function configure(command: Command, context: CliContext): void {
   declareMountpoints(command).action(async (domain: string, words: readonly string[], options: MountpointOptions) => {
