@@ -7,7 +7,7 @@ import { settleBacking } from "../model/disk-backing.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import type { ImageChain } from "../model/image.ts";
 import { buildCommandLine } from "../qemu/command-line.ts";
-import { identifyByPidFile, isAlive } from "../qemu/identity.ts";
+import { identifyByPidFile, isAlive, type QemuIdentity } from "../qemu/identity.ts";
 import { readMemoryFile } from "../qemu/memory-file.ts";
 import { connectMonitor, isConnected, type Monitor } from "../qemu/monitor.ts";
 import { stopQemu } from "../qemu/process.ts";
@@ -74,10 +74,11 @@ export async function launch(
   const settled = { ...definition, disks: definition.disks.map(settleBacking) };
   if (entry.definition === definition) entry.definition = settled;
   // The intent first: a daemon that dies now finds the QEMU again by its pid file.
+  let identity: QemuIdentity | undefined;
   entry.run = { id: registry.nextRunId(), adopted: false, definition: settled };
   registry.save(entry);
   try {
-    const identity = await startQemu({
+    identity = await startQemu({
       def: definition,
       commandLine: buildCommandLine(definition, paths),
       paths,
@@ -93,7 +94,8 @@ export async function launch(
     const monitor = await connectMonitor(paths.qmpSocket);
     await watch.follow(entry, monitor);
   } catch (error) {
-    if (entry.run.identity !== undefined) await stopQemu(entry.run.identity, { force: true });
+    // Who follows the monitor may have seen its end first.
+    if (identity !== undefined) await stopQemu(identity, { force: true });
     delete entry.run;
     delete entry.monitor;
     if (forget && entry.definition === undefined) registry.remove(entry);
