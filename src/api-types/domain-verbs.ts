@@ -89,3 +89,8 @@ export interface AttachDiskBody extends DeviceScope {
 }
 
 export type DetachDiskBody = DeviceScope;
+
+export interface UndefineOptions {
+  /** Forget the domain's snapshots with it. */
+  readonly snapshotsMetadata?: boolean;
+}

@@ -61,6 +61,13 @@ export const errorRegistry = {
     next: "`qmirror start {domain}` starts it",
   },
   QM_DOMAIN_RUNNING: { message: "domain '{domain}' is already running", http: 409, libvirt: 55, exit: 1 },
+  QM_DOMAIN_ACTIVE: {
+    message: "domain '{domain}' is running: {what} is not possible",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "`qmirror shutdown {domain}` or `qmirror destroy {domain}` ends it",
+  },
   QM_DOMAIN_BUSY: {
     message: "domain '{domain}' is busy: {operation}",
     http: 409,
@@ -89,6 +96,13 @@ export const errorRegistry = {
     exit: 1,
     next: "`qmirror blockjob {domain}` shows what is under way",
   },
+  QM_DOMAIN_HAS_SNAPSHOTS: {
+    message: "domain '{domain}' has {snapshots} snapshot(s)",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "`qmirror undefine {domain} --snapshots-metadata` forgets them; their images stay",
+  },
   QM_NO_DISK: {
     message: "domain '{domain}' has no disk '{disk}'",
     http: 404,
@@ -110,6 +124,7 @@ export const errorRegistry = {
     http: 409,
     libvirt: 55,
     exit: 1,
+    next: "choose another name, or delete that one with `qmirror snapshot-delete {domain} {snapshot}`",
   },
   QM_NO_CURRENT_SNAPSHOT: {
     message: "domain '{domain}' has no current snapshot",
@@ -125,6 +140,7 @@ export const errorRegistry = {
     exit: 1,
     next: "`qmirror snapshot-delete {domain} {snapshot}` finishes it",
   },
+  QM_NO_PARENT_SNAPSHOT: { message: "snapshot '{snapshot}' has no parent", http: 404, libvirt: 72, exit: 1 },
   QM_SNAPSHOT_TREE: { message: "snapshot '{snapshot}': {reason}", http: 409, libvirt: 55, exit: 1 },
   QM_SNAPSHOT_NEEDS_IMAGE: {
     message: "disk '{disk}': {path} is needed by {user}: {what} is not possible",
@@ -168,7 +184,7 @@ export const errorRegistry = {
     http: 409,
     libvirt: 55,
     exit: 1,
-    next: "choose another file, or pass --reuse-external to use this one",
+    next: "choose another file; --reuse-external, where a command has it, uses this one",
   },
   QM_NO_FILE: { message: "disk '{disk}': {path} does not exist", http: 404, libvirt: 38, exit: 1 },
   QM_NO_DIRECTORY: {
@@ -186,6 +202,13 @@ export const errorRegistry = {
     libvirt: 38,
     exit: 1,
     next: "free space or choose another target; nothing was changed",
+  },
+  QM_TARGET_FULL: {
+    message: "disk '{disk}': no space left for {path}: {availableBytes} bytes are free in its file system ({reason})",
+    http: 507,
+    libvirt: 38,
+    exit: 1,
+    next: "free space or choose another target, then try again",
   },
   QM_IMAGE_FORMAT: { message: "disk '{disk}': {path} is not {format}: {reason}", http: 400, libvirt: 55, exit: 1 },
   QM_CHAIN_BROKEN: {
@@ -244,7 +267,13 @@ export const errorRegistry = {
   },
 
   // Operations, journal, daemon
-  QM_NO_OPERATION: { message: "no operation '{operation}'", http: 404, libvirt: 8, exit: 1 },
+  QM_NO_OPERATION: {
+    message: "no operation '{operation}'",
+    http: 404,
+    libvirt: 8,
+    exit: 1,
+    next: "`qmirror operation-list` shows the operations",
+  },
   QM_OPERATION_FAILED: { message: "{operation} failed: {reason}", http: 500, libvirt: 1, exit: 1 },
   QM_ROLLBACK: {
     message: "{reason}; and undoing it stopped: {rollback}",

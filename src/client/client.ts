@@ -28,6 +28,7 @@ import type {
   SnapshotFilter,
   SnapshotRevertBody,
   SnapshotView,
+  UndefineOptions,
   VersionView,
   XmlView,
 } from "../api-types/index.ts";
@@ -75,8 +76,8 @@ export class QmirrorClient {
   destroyDomain(domain: string): Promise<DomainView> {
     return this.#api.post(`${domainPath(domain)}/destroy`);
   }
-  undefineDomain(domain: string): Promise<void> {
-    return this.#api.delete(domainPath(domain));
+  undefineDomain(domain: string, options: UndefineOptions = {}): Promise<void> {
+    return this.#api.delete(domainPath(domain) + toQuery({ ...options }));
   }
   detachDomain(domain: string): Promise<void> {
     return this.#api.post(`${domainPath(domain)}/detach`);

@@ -122,6 +122,10 @@ export interface EventsQuery {
   readonly domain?: string;
   readonly since?: string;
 }
+export interface UndefineQuery {
+  readonly snapshotsMetadata?: "0" | "1";
+}
+export const undefineQuerySchema = objectSchema<UndefineQuery>([], { snapshotsMetadata: queryFlag });
 export const xmlQuerySchema = objectSchema<XmlQuery>([], { inactive: queryFlag });
 export const operationsQuerySchema = objectSchema<OperationsQuery>([], { domain: text, running: queryFlag });
 export const eventsQuerySchema = objectSchema<EventsQuery>([], {

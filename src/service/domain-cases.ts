@@ -52,8 +52,8 @@ export function createDomainCases(deps: LifecycleDeps, lifecycle: DomainLifecycl
       return view(entry);
     },
 
-    async undefineDomain(domain) {
-      lifecycle.undefine(await find(domain));
+    async undefineDomain(domain, request) {
+      lifecycle.undefine(await find(domain), request);
     },
 
     async attachDomain(request) {

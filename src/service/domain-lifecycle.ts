@@ -1,4 +1,5 @@
 /** Defining, starting, attaching and ending domains. */
+import type { UndefineOptions } from "../api-types/index.ts";
 import { QmError } from "../base/errors.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import { parseDomain } from "../model/domain-parse.ts";
@@ -66,7 +67,7 @@ export class DomainLifecycle {
     await this.#deps.watch.markEnded(entry, "destroyed");
   }
 
-  undefine(entry: DomainEntry): void {
+  undefine(entry: DomainEntry, { snapshotsMetadata }: UndefineOptions = {}): void {
     const { registry, events, store } = this.#deps;
     assertNotBusy(entry);
     if (entry.definition === undefined) {
@@ -74,6 +75,11 @@ export class DomainLifecycle {
     }
     assertNotMirrored(registry, entry, "undefining it");
     assertNotCopied(entry, "undefining it");
+    // A running one stays known, and keeps them, until it ends.
+    const snapshots = entry.run === undefined ? registry.snapshots(entry).length : 0;
+    if (snapshots > 0 && snapshotsMetadata !== true) {
+      throw new QmError("QM_DOMAIN_HAS_SNAPSHOTS", { domain: entry.name, snapshots });
+    }
     store.atomically(() => {
       delete entry.definition;
       if (entry.run === undefined) registry.remove(entry);

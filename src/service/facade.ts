@@ -29,6 +29,7 @@ import type {
   SnapshotFilter,
   SnapshotRevertBody,
   SnapshotView,
+  UndefineOptions,
 } from "../api-types/index.ts";
 
 export type Facade = DomainCases & SnapshotCases & StorageCases & OperationCases & HostCases;
@@ -43,7 +44,8 @@ export interface DomainCases {
   startDomain(domain: string): Promise<DomainView>;
   /** Ends QEMU at once. A transient domain is gone afterwards. */
   destroyDomain(domain: string): Promise<DomainView>;
-  undefineDomain(domain: string): Promise<void>;
+  /** `QM_DOMAIN_HAS_SNAPSHOTS` unless `snapshotsMetadata` says that they may be forgotten; images stay. */
+  undefineDomain(domain: string, request?: UndefineOptions): Promise<void>;
   attachDomain(request: { qmp: string; name?: string }): Promise<DomainView>;
   /** Lets an attached QEMU go; it runs on. */
   detachDomain(domain: string): Promise<void>;
@@ -62,7 +64,7 @@ export interface DomainCases {
   domainInfo(domain: string): Promise<DomainInfoView>;
   blockInfo(domain: string, disk: string): Promise<BlockInfoView>;
   blockStats(domain: string, disk: string): Promise<BlockStatsView>;
-  /** How many file systems were frozen. They thaw by themselves when the guest's own limit is over. */
+  /** How many file systems were frozen. A Linux guest never thaws them by itself. */
   freezeFilesystems(domain: string, mountpoints?: readonly string[]): Promise<number>;
   thawFilesystems(domain: string, mountpoints?: readonly string[]): Promise<number>;
   /** Of a persistent domain that does not run. */

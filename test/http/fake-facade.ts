@@ -10,6 +10,7 @@ import type {
   SnapshotFilter,
   SnapshotRevertBody,
   SnapshotView,
+  UndefineOptions,
 } from "../../src/api-types/index.ts";
 import { QmError } from "../../src/base/errors.ts";
 import type { Facade } from "../../src/service/facade.ts";
@@ -36,7 +37,8 @@ export class FakeFacade extends FakeVerbs implements Facade {
   async destroyDomain(domain: string) {
     return this.addDomain(domain, { ...(await this.getDomain(domain)), id: null, state: "shut off" });
   }
-  async undefineDomain(domain: string) {
+  async undefineDomain(domain: string, request?: UndefineOptions) {
+    this.requests.push({ method: "undefineDomain", args: [request] });
     this.domains.delete((await this.getDomain(domain)).name);
   }
   async attachDomain(request: { qmp: string; name?: string }) {

@@ -92,7 +92,7 @@ export class FakeVerbs extends FakeState {
   }
   async renameDomain(domain: string, newName: string) {
     const view = await this.getDomain(domain);
-    if (view.id !== null) throw new QmError("QM_DOMAIN_RUNNING", { domain });
+    if (view.id !== null) throw new QmError("QM_DOMAIN_ACTIVE", { domain, what: "renaming it" });
     const taken = this.domains.get(newName);
     if (taken !== undefined) throw new QmError("QM_DOMAIN_EXISTS", { domain: newName, uuid: taken.uuid });
     this.domains.delete(view.name);

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { test } from "node:test";
 import type { SnapshotView } from "../../src/api-types/index.ts";
 import type { Monitor } from "../../src/qemu/monitor.ts";
-import { assertHolds, ServiceRig } from "./service-rig.ts";
+import { assertHolds, assertRefused, ServiceRig } from "./service-rig.ts";
 
 const mib = 1024 * 1024;
 
@@ -139,6 +139,7 @@ test("an inactive domain: external and internal snapshots mixed, gone back to, d
   await facade.destroyDomain("off");
   await facade.createSnapshot("off", { name: "in" });
   await facade.createSnapshot("off", { name: "out", diskOnly: true });
+  await assertRefused(facade.undefineDomain("off"), "QM_DOMAIN_HAS_SNAPSHOTS", ["'off'", "2"]);
   assert.deepEqual(
     (await facade.listSnapshots("off", { inactive: true })).map(({ name, location }) => `${name} ${location}`),
     ["in internal", "out external"],
@@ -174,4 +175,7 @@ test("an inactive domain: external and internal snapshots mixed, gone back to, d
     [[rig.path("images", "off.qcow2"), "qmirror did not make it"]],
   );
   assert.equal(rig.files().length, 2, rig.files().join("\n"));
+  await facade.createSnapshot("off", { name: "last" });
+  await facade.undefineDomain("off", { snapshotsMetadata: true });
+  await assertRefused(facade.getDomain("off"), "QM_NO_DOMAIN");
 });

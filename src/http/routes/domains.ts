@@ -1,6 +1,13 @@
 import type { FastifyInstance } from "fastify";
 import type { AttachBody, DefineBody, XmlView } from "../../api-types/index.ts";
-import { attachBodySchema, defineBodySchema, xmlQuerySchema, type XmlQuery } from "../schemas.ts";
+import {
+  attachBodySchema,
+  defineBodySchema,
+  undefineQuerySchema,
+  xmlQuerySchema,
+  type UndefineQuery,
+  type XmlQuery,
+} from "../schemas.ts";
 import type { DomainParams, RouteContext } from "./context.ts";
 
 export function registerDomainRoutes(server: FastifyInstance, { facade }: RouteContext): void {
@@ -19,10 +26,14 @@ export function registerDomainRoutes(server: FastifyInstance, { facade }: RouteC
   });
 
   server.get<{ Params: DomainParams }>("/v1/domains/:domain", ({ params }) => facade.getDomain(params.domain));
-  server.delete<{ Params: DomainParams }>("/v1/domains/:domain", async ({ params }, reply) => {
-    await facade.undefineDomain(params.domain);
-    return reply.code(204).send();
-  });
+  server.delete<{ Params: DomainParams; Querystring: UndefineQuery }>(
+    "/v1/domains/:domain",
+    { schema: { querystring: undefineQuerySchema } },
+    async ({ params, query }, reply) => {
+      await facade.undefineDomain(params.domain, { snapshotsMetadata: query.snapshotsMetadata === "1" });
+      return reply.code(204).send();
+    },
+  );
   server.post<{ Params: DomainParams }>("/v1/domains/:domain/start", ({ params }) => facade.startDomain(params.domain));
   server.post<{ Params: DomainParams }>("/v1/domains/:domain/destroy", ({ params }) =>
     facade.destroyDomain(params.domain),
