@@ -2,7 +2,7 @@
  * One daemon for each state directory. The lock is an exclusive SQLite transaction on a file of its own: the kernel drops it
  * when the process ends, however it ends, so it is never stale. (Node offers no other file lock.)
  */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { errorText, QmError } from "../base/errors.ts";
@@ -40,6 +40,10 @@ export function lockStateDir(stateDir: string): DaemonLock {
 
 function openDatabase(path: string): DatabaseSync {
   try {
+    // For the owner alone, whatever the directory's mode: who can open it can lock the daemon out. A file that exists is not opened
+    // here: closing it again would drop a lock that this process holds. Earlier versions left it to the umask.
+    if (!existsSync(path)) writeFileSync(path, "", { flag: "wx", mode: 0o600 });
+    chmodSync(path, 0o600);
     return new DatabaseSync(path, { timeout: waitMs });
   } catch (error) {
     throw new QmError("QM_IO", { what: "opening", path, reason: errorText(error) }, { cause: error });

@@ -16,6 +16,8 @@ export interface ServerOptions {
 
 /** Longest name in a path, in characters before decoding. */
 const maxParamLength = 4096;
+/** How long a client may take to send a request, its body too. Answers take as long as they take. */
+export const requestTimeoutMs = 60_000;
 
 /**
  * A server that does not listen yet. Every answer that is an error is an `ErrorBody` with the registry's status. Closing it
@@ -27,6 +29,9 @@ export function buildServer({ facade, logger, version }: ServerOptions): Fastify
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    // How often Node looks for requests that are late.
+    http: { connectionsCheckingInterval: 2_000 },
     routerOptions: { maxParamLength },
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
     // Nothing is coerced or silently taken out: what a client misspells must not be ignored.

@@ -1,5 +1,5 @@
 /** Walks a backing chain from its headers, one image at a time, before QEMU sees any of it. */
-import { realpath } from "node:fs/promises";
+import { readlink, realpath } from "node:fs/promises";
 import { basename, dirname, normalize } from "node:path";
 import { isQmError, QmError } from "../base/errors.ts";
 import { diskFormats, type DiskFormat, type ImageChain, type ImageRef } from "../model/image.ts";
@@ -44,6 +44,8 @@ export async function readChain(top: ImageRef, options: ReadChainOptions): Promi
     requireAbsolute(path);
     if (allowPath !== undefined) await checkPath(path, disk, allowPath);
     return await withImage({ disk, path }, async (image) => {
+      // Again, for what was opened: the name may mean another file by now.
+      if (allowPath !== undefined) refusePath(await readlink(`/proc/self/fd/${image.file.fd}`), path, disk, allowPath);
       see(path, image.identity);
       const header = format === "qcow2" ? await readSupportedHeader(image, { disk, path }) : undefined;
       const backing = backingOf(header, path, broken);
@@ -165,7 +167,7 @@ async function resolveBacking(
   const layer = stated?.find((image) => image.type === "network" && image.path === known);
   if (layer === undefined) {
     const detail = known === undefined ? "" : ", and the disk's <backingStore> does not name it";
-    throw broken(path, `its backing file '${name}' is not a plain path${detail}`);
+    throw broken(path, `its backing file '${hideSecrets(name)}' is not a plain path${detail}`);
   }
   if (layer.format === format) return layer;
   throw broken(path, `its header says that ${layer.path} is ${format}, <backingStore> says ${layer.format}`);
@@ -182,6 +184,21 @@ async function checkPath(
   } catch (error) {
     throw new QmError("QM_NO_FILE", { disk, path }, { cause: error });
   }
-  const reason = allowPath(real);
-  if (reason !== undefined) throw new QmError("QM_PATH_FORBIDDEN", { path, reason, realPath: real, disk });
+  refusePath(real, path, disk, allowPath);
+}
+
+function refusePath(
+  realPath: string,
+  path: string,
+  disk: string,
+  allowPath: (realPath: string) => string | undefined,
+): void {
+  const reason = allowPath(realPath);
+  if (reason !== undefined) throw new QmError("QM_PATH_FORBIDDEN", { path, reason, realPath, disk });
+}
+
+/** A backing file's name without what may be a password: of a URL its user, of `json:` and other protocols all behind the name. */
+function hideSecrets(name: string): string {
+  const url = /^([^/:]*:\/\/)(?:[^/]*@)?([^?]*)/.exec(name);
+  return url === null ? name.replace(/:.*$/s, ":…") : `${url[1] ?? ""}${url[2] ?? ""}`;
 }

@@ -10,17 +10,12 @@ import { asQmError, type QmError } from "../base/errors.ts";
 import type { ConnectionState } from "./client-types.ts";
 import { Connection, lostError } from "./connection.ts";
 import { awaitReady, nameEndpoint, openStream, whenConnected, type Endpoint } from "./endpoint.ts";
-import {
-  LineDecoder,
-  defaultMaxLineBytes,
-  isJsonObject,
-  parseObject,
-  protocolError,
-  type JsonObject,
-} from "./framing.ts";
+import { LineDecoder, isJsonObject, parseObject, protocolError, type JsonObject } from "./framing.ts";
 import { commandError } from "./message.ts";
 
 const defaultConnectTimeoutMs = 10_000;
+/** A guest decides how much of the daemon's memory its answers take: far more than any list of file systems, and no more. */
+const defaultMaxAnswerBytes = 4 * 1024 * 1024;
 const delimiter = 0xff;
 
 export type AgentConnectOptions = Endpoint & {
@@ -28,6 +23,7 @@ export type AgentConnectOptions = Endpoint & {
   /** Bounds the connection to the socket; default 10000. Whether an agent runs shows with the first command only. */
   readonly connectTimeoutMs?: number;
   readonly onState?: (state: ConnectionState) => void;
+  /** Longest answer accepted; default 4 MiB. */
   readonly maxLineBytes?: number;
 };
 
@@ -50,7 +46,7 @@ export async function connectAgent(options: AgentConnectOptions): Promise<GuestA
   const stream = openStream(options);
   const channel = new StreamAgentChannel(
     stream,
-    options.maxLineBytes ?? defaultMaxLineBytes,
+    options.maxLineBytes ?? defaultMaxAnswerBytes,
     options.onState ?? (() => undefined),
   );
   whenConnected(stream, () => channel.start());

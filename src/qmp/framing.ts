@@ -10,7 +10,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export class LineDecoder {
   readonly #maxLineBytes: number;
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  #parts: Uint8Array[] = [];
+  /** What has come of the line is its first `#sizeBytes`. One block, not the chunks: a peer may send a line byte by byte. */
+  #block = Buffer.alloc(0);
   #sizeBytes = 0;
 
   constructor(maxLineBytes: number) {
@@ -27,26 +28,44 @@ export class LineDecoder {
     let start = 0;
     // No byte of a multi-byte character equals a newline, so whole lines can be decoded by themselves.
     for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
-      this.#append(chunk.subarray(start, end));
+      const part = chunk.subarray(start, end);
       start = end + 1;
-      yield this.#takeLine();
+      yield this.#completeLine(part);
     }
     this.#append(chunk.subarray(start));
   }
 
   #append(part: Uint8Array): void {
     if (part.length === 0) return;
-    this.#sizeBytes += part.length;
-    if (this.#sizeBytes > this.#maxLineBytes) {
-      throw protocolError(`a line of more than ${this.#maxLineBytes} bytes`);
+    const sizeBytes = this.#checkSize(part);
+    if (sizeBytes > this.#block.length) {
+      const block = Buffer.allocUnsafeSlow(Math.min(2 * sizeBytes, this.#maxLineBytes));
+      this.#block.copy(block, 0, 0, this.#sizeBytes);
+      this.#block = block;
     }
-    this.#parts.push(part);
+    this.#block.set(part, this.#sizeBytes);
+    this.#sizeBytes = sizeBytes;
   }
 
-  #takeLine(): string {
-    const bytes = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
-    this.#parts = [];
+  #completeLine(part: Uint8Array): string {
+    if (this.#sizeBytes === 0) {
+      this.#checkSize(part);
+      return this.#decode(part);
+    }
+    this.#append(part);
+    const line = this.#decode(this.#block.subarray(0, this.#sizeBytes));
+    this.#block = Buffer.alloc(0);
     this.#sizeBytes = 0;
+    return line;
+  }
+
+  #checkSize(part: Uint8Array): number {
+    const sizeBytes = this.#sizeBytes + part.length;
+    if (sizeBytes > this.#maxLineBytes) throw protocolError(`a line of more than ${this.#maxLineBytes} bytes`);
+    return sizeBytes;
+  }
+
+  #decode(bytes: Uint8Array): string {
     try {
       return this.#utf8.decode(bytes);
     } catch (error) {

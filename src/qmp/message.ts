@@ -43,7 +43,9 @@ function readEvent({ event, data, timestamp }: JsonObject): MonitorMessage | und
   if (typeof event !== "string" || !isJsonObject(timestamp)) return undefined;
   const { seconds, microseconds } = timestamp;
   if (typeof seconds !== "number" || typeof microseconds !== "number") return undefined;
-  return { kind: "event", event: { event, data, timestampMs: seconds * 1000 + microseconds / 1000 } };
+  // Readers of an event look into its data: they need not expect that there are none.
+  if (data !== undefined && !isJsonObject(data)) return undefined;
+  return { kind: "event", event: { event, data: data ?? {}, timestampMs: seconds * 1000 + microseconds / 1000 } };
 }
 
 function readAnswer(message: JsonObject): MonitorMessage | undefined {

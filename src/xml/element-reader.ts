@@ -11,22 +11,15 @@ import { writeXml } from "./write.ts";
 export class ElementReader {
   readonly path: string;
   readonly #element: XmlElement;
-  readonly #isRoot: boolean;
-  /** Namespaces that are declared here and above: prefix to URI. */
-  readonly #scope: Readonly<Record<string, string>>;
+  /** Undefined for the root. Shared and never copied: a document may declare 100,000 namespaces and use them in as many places. */
+  readonly #outer: ElementReader | undefined;
   readonly #asked = new Set<string>();
   #textAsked = false;
 
-  private constructor(
-    element: XmlElement,
-    path: string,
-    isRoot: boolean,
-    outerScope: Readonly<Record<string, string>> = {},
-  ) {
+  private constructor(element: XmlElement, path: string, outer: ElementReader | undefined) {
     this.#element = element;
-    this.#scope = { ...outerScope, ...element.declarations };
+    this.#outer = outer;
     this.path = path;
-    this.#isRoot = isRoot;
   }
 
   /** Reads a document's root, which must have this name and no namespace (`QM_XML_INVALID` otherwise). */
@@ -34,7 +27,7 @@ export class ElementReader {
     if (root.name !== name || root.namespace !== undefined) {
       throw new QmError("QM_XML_INVALID", { element: qualify(root), reason: `the root element must be <${name}>` });
     }
-    return ElementReader.#run(new ElementReader(root, name, true), read);
+    return ElementReader.#run(new ElementReader(root, name, undefined), read);
   }
 
   static #run<T>(reader: ElementReader, read: (reader: ElementReader) => T): T {
@@ -96,7 +89,7 @@ export class ElementReader {
     return this.#element.children
       .filter((child) => qualify(child) === name)
       .map((child, index) =>
-        ElementReader.#run(new ElementReader(child, this.#below(name), false, this.#scope), (r) => read(r, index)),
+        ElementReader.#run(new ElementReader(child, this.#below(name), this), (r) => read(r, index)),
       );
   }
 
@@ -108,7 +101,7 @@ export class ElementReader {
     );
     this.#textAsked = true;
     const used = new Set(listPrefixes(this.#element));
-    const declarations = Object.entries(this.#scope).filter(
+    const declarations = Object.entries(this.#namespacesInScope()).filter(
       ([prefix]) => used.has(prefix) || this.#element.declarations?.[prefix] !== undefined,
     );
     const sorted = Object.fromEntries(declarations.toSorted(([a], [b]) => (a < b ? -1 : 1)));
@@ -139,8 +132,14 @@ export class ElementReader {
     return found ?? this.unsupported(` as '${value}' (supported: ${supported.join(", ")})`, at);
   }
 
+  /** Prefix to URI, of what is declared here and above. */
+  #namespacesInScope(): Record<string, string> {
+    const outer = this.#outer === undefined ? {} : this.#outer.#namespacesInScope();
+    return { ...outer, ...this.#element.declarations };
+  }
+
   #below(name: string): string {
-    return this.#isRoot ? name : `${this.path}/${name}`;
+    return this.#outer === undefined ? name : `${this.path}/${name}`;
   }
 
   #refuseRest(): void {

@@ -83,10 +83,15 @@ function checkProlog(text: string): void {
   for (;;) {
     while (/\s/.test(text.charAt(at))) at++;
     if (text.startsWith("<!DOCTYPE", at)) throw new QmError("QM_XML_FORBIDDEN", { what: "a DOCTYPE" });
-    const end = text.startsWith("<!--", at) ? "-->" : text.startsWith("<?", at) ? "?>" : undefined;
+    const [start, end] = text.startsWith("<!--", at)
+      ? ["<!--", "-->"]
+      : text.startsWith("<?", at)
+        ? ["<?", "?>"]
+        : [""];
     if (end === undefined) return;
     if (end === "?>" && !/^<\?xml\s/.test(text.slice(at, at + 6))) throw instruction();
-    const found = text.indexOf(end, at + 2);
+    // Behind the whole start: `<!-->` does not end itself.
+    const found = text.indexOf(end, at + start.length);
     if (found < 0) return; // not well-formed: the parser tells
     at = found + end.length;
   }
