@@ -25,6 +25,7 @@ export type * from "./domain-verbs.ts";
 export type * from "./domains.ts";
 export type * from "./errors.ts";
 export * from "./operations.ts";
+export type * from "./recovery.ts";
 export type * from "./snapshots.ts";
 export type * from "./storage-moves.ts";
 

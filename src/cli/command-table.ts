@@ -115,6 +115,10 @@ export const commandGroups: Readonly<Record<string, Commands>> = {
     events: { summary: "print events as they happen", aliases: ["event"], load: () => import("./commands/events.ts") },
   },
   "This machine": {
+    recover: {
+      summary: "show what did not come to its end by itself, and end it",
+      load: () => import("./commands/recover.ts"),
+    },
     doctor: { summary: "check what this machine offers", load: () => import("./commands/doctor.ts") },
     completion: { summary: "print a shell's completion script", load: () => import("./commands/completion.ts") },
   },

@@ -18,6 +18,7 @@ import type {
   FreezeView,
   MigrateBody,
   OperationView,
+  RecoveryView,
   RestoreBody,
   SaveBody,
   ShutdownBody,
@@ -264,6 +265,15 @@ export class QmirrorClient {
     signal?: AbortSignal,
   ): AsyncGenerator<EventView, void, undefined> {
     return this.#api.stream(`/v1/events${toQuery({ domain: filter.domain, since: filter.since })}`, signal);
+  }
+
+  /** What did not come to its end by itself, of a domain or of all. Changes nothing. */
+  showRecovery(domain?: string): Promise<RecoveryView> {
+    return this.#api.get(`/v1/recovery${toQuery({ domain })}`);
+  }
+  /** Does what `showRecovery` proposes; resolves to what is left. */
+  applyRecovery(domain?: string): Promise<RecoveryView> {
+    return this.#api.post("/v1/recovery", domain === undefined ? {} : { domain });
   }
 
   doctor(): Promise<DoctorCheck[]> {

@@ -13,6 +13,7 @@ import type {
   EndMirrorsBody,
   FreezeBody,
   MigrateBody,
+  RecoverBody,
   RenameBody,
   RestoreBody,
   SaveBody,
@@ -36,6 +37,7 @@ const speed: Schema = { type: "integer", minimum: 0, maximum: Number.MAX_SAFE_IN
 const queryFlag: Schema = { type: "string", enum: ["0", "1"] };
 
 export const defineBodySchema = objectSchema<DefineBody>(["xml"], { xml: text });
+export const recoverBodySchema = objectSchema<RecoverBody>([], { domain: text });
 export const attachBodySchema = objectSchema<AttachBody>(["qmp"], { qmp: text, name: text });
 export const shutdownBodySchema = optional(
   objectSchema<ShutdownBody>([], {

@@ -55,16 +55,36 @@ const migrations: readonly string[] = [
      reason TEXT NOT NULL,     -- why it is there although no snapshot names it
      PRIMARY KEY (domain, path)
    ) STRICT;`,
+  `ALTER TABLE domain ADD COLUMN sum TEXT;           -- checksum of the row (row-sums.ts); NULL: to be made at the next start
+   ALTER TABLE snapshot ADD COLUMN sum TEXT;
+   ALTER TABLE layer ADD COLUMN sum TEXT;
+   ALTER TABLE operation ADD COLUMN sum TEXT;
+   ALTER TABLE record ADD COLUMN sum TEXT;
+   CREATE TABLE departed (     -- transient domains whose QEMU has ended, as they were then
+     uuid TEXT PRIMARY KEY,
+     name TEXT NOT NULL,
+     at TEXT NOT NULL,
+     run TEXT NOT NULL,        -- JSON, as in domain
+     mirrors TEXT,             -- JSON, of the mirrored snapshot that it had
+     sum TEXT
+   ) STRICT;`,
 ];
 
 /** The version that this program writes. */
 export const schemaVersion = migrations.length;
 
+/** Brings the schema up to {@link schemaVersion}. Call it in a transaction: a file that turns out to be damaged is left as it is. */
 export function migrateSchema(db: DatabaseSync): void {
-  const found = Number(db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+  const found = readSchemaVersion(db);
   if (found > schemaVersion)
     throw new Error(`it has schema version ${found}, this qmirror knows up to ${schemaVersion}`);
-  for (let version = found; version < schemaVersion; version++) {
-    db.exec(`BEGIN IMMEDIATE; ${migrations[version] ?? ""} PRAGMA user_version = ${version + 1}; COMMIT;`);
-  }
+  // Writes nothing where nothing is missing: a full disk must not keep a daemon from starting.
+  if (found === schemaVersion) return;
+  for (const migration of migrations.slice(found)) db.exec(migration);
+  db.exec(`PRAGMA user_version = ${schemaVersion}`);
+}
+
+/** 0: nobody has written a schema. */
+export function readSchemaVersion(db: DatabaseSync): number {
+  return Number(db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
 }

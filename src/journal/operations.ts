@@ -38,7 +38,7 @@ export interface OperationTable {
   decide(id: string, decision: string): void;
   end(id: string, state: OperationEnd, outcome: { error?: unknown; result?: unknown }): void;
   get<Plan>(id: string): OperationRow<Plan> | undefined;
-  /** Newest first. */
+  /** Newest first, in the order in which they were begun, whatever the clock did. */
   list<Plan>(filter: { domain?: string; running?: boolean }): OperationRow<Plan>[];
   records(id: string): OperationRecord[];
 }
@@ -57,7 +57,7 @@ export function createOperationTable(db: DatabaseSync): OperationTable {
   const get = db.prepare("SELECT * FROM operation WHERE id = ?");
   const list = db.prepare(
     `SELECT * FROM operation WHERE (?1 IS NULL OR domain = ?1) AND (?2 = 0 OR state = 'running')
-     ORDER BY started_at DESC, rowid DESC LIMIT 1000`,
+     ORDER BY rowid DESC LIMIT 1000`,
   );
   const records = db.prepare("SELECT * FROM record WHERE operation = ? ORDER BY seq");
   const record = (id: string, kind: string, data: unknown): void =>

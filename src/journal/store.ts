@@ -2,13 +2,11 @@
  * The state file: one SQLite database with domains, snapshots, layers, operations (the journal) and events. WAL with
  * `synchronous=FULL`: when a call returns, what it wrote survives a power failure.
  */
-import { closeSync, openSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
 import { QmError, errorText } from "../base/errors.ts";
 import { createDomainTable, type DomainTable } from "./domains.ts";
 import { createEventTable, type EventTable } from "./events.ts";
 import { createLayerTable, type LayerTable } from "./layers.ts";
-import { migrateSchema } from "./migrations.ts";
+import { openDatabase } from "./open-database.ts";
 import { createOperationTable, type OperationTable } from "./operations.ts";
 import { createSnapshotTable, type SnapshotTable } from "./snapshots.ts";
 
@@ -18,7 +16,9 @@ import { createSnapshotTable, type SnapshotTable } from "./snapshots.ts";
  */
 export type Durability = "power-failure" | "process-death";
 
+/** Every call that SQLite cannot carry out (the disk is full, the file is damaged) throws `QM_JOURNAL`; nothing was written then. */
 export interface Store {
+  readonly path: string;
   readonly domains: DomainTable;
   readonly snapshots: SnapshotTable;
   readonly layers: LayerTable;
@@ -31,28 +31,30 @@ export interface Store {
 
 /** Opens or creates the state file. `QM_JOURNAL` when it is damaged, or was written by a newer qmirror: it is then left as it is. */
 export function openStore(path: string): Store {
-  const db = openDatabase(path);
+  const db = wrapErrors(path, () => openDatabase(path));
   let inTransaction = false;
   const transact = <T>(work: () => T): T => {
     inTransaction = true;
-    db.exec("BEGIN IMMEDIATE");
     try {
+      wrapErrors(path, () => db.exec("BEGIN IMMEDIATE"));
       const result = work();
-      db.exec("COMMIT");
+      wrapErrors(path, () => db.exec("COMMIT"));
       return result;
     } catch (error) {
-      db.exec("ROLLBACK");
+      // SQLite ends it by itself where the disk is full.
+      if (db.isTransaction) db.exec("ROLLBACK");
       throw error;
     } finally {
       inTransaction = false;
     }
   };
   return {
-    domains: createDomainTable(db),
-    snapshots: createSnapshotTable(db),
-    layers: createLayerTable(db),
-    operations: createOperationTable(db),
-    events: createEventTable(db),
+    path,
+    domains: guardTable(path, createDomainTable(db)),
+    snapshots: guardTable(path, createSnapshotTable(db)),
+    layers: guardTable(path, createLayerTable(db)),
+    operations: guardTable(path, createOperationTable(db)),
+    events: guardTable(path, createEventTable(db)),
     atomically(work, durability = "power-failure") {
       if (inTransaction) return work();
       if (durability === "power-failure") return transact(work);
@@ -67,19 +69,20 @@ export function openStore(path: string): Store {
   };
 }
 
-function openDatabase(path: string): DatabaseSync {
-  let db: DatabaseSync | undefined;
+/** The same table, whose methods throw as the store's contract says. */
+function guardTable<Table extends object>(path: string, table: Table): Table {
+  const guarded = Object.entries(table).map(([name, method]: [string, (...args: unknown[]) => unknown]) => [
+    name,
+    (...args: unknown[]) => wrapErrors(path, () => method(...args)),
+  ]);
+  return Object.fromEntries(guarded) as Table;
+}
+
+function wrapErrors<T>(path: string, work: () => T): T {
   try {
-    // Names and paths of people's disks: for the owner alone, whatever the directory's mode. SQLite's other files take it over.
-    closeSync(openSync(path, "a", 0o600));
-    db = new DatabaseSync(path, { timeout: 5000 });
-    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
-    const [check] = db.prepare("PRAGMA quick_check(1)").all();
-    if (check?.["quick_check"] !== "ok") throw new Error(String(check?.["quick_check"]));
-    migrateSchema(db);
-    return db;
+    return work();
   } catch (error) {
-    db?.close();
+    if (error instanceof QmError) throw error;
     throw new QmError("QM_JOURNAL", { path, reason: errorText(error) }, { cause: error });
   }
 }

@@ -55,3 +55,12 @@ export async function identifyByPidFile(
     ? undefined
     : { pid, startTimeTicks, qmpSocket: paths.qmpSocket, uuid };
 }
+
+/** Whether it was stopped by a signal or a debugger: it answers nothing until it is let go on. */
+export function isStopped({ pid }: QemuIdentity): boolean {
+  try {
+    return /^State:\t[Tt]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
+  } catch {
+    return false;
+  }
+}

@@ -5,6 +5,7 @@ import type {
   DoctorCheck,
   MigrateBody,
   OperationView,
+  RecoveryView,
   SnapshotCreateBody,
   SnapshotDeleteBody,
   SnapshotFilter,
@@ -209,6 +210,17 @@ export class FakeFacade extends FakeVerbs implements Facade {
       shown = view;
       return { items, ended: view.state !== "running" };
     });
+  }
+
+  /** What `showRecovery` shows of every domain. */
+  recovery: RecoveryView = { operations: [], findings: [], departed: [], applied: [] };
+  async showRecovery(domain?: string) {
+    this.requests.push({ method: "showRecovery", args: [domain] });
+    return this.recovery;
+  }
+  async applyRecovery(domain?: string) {
+    this.requests.push({ method: "applyRecovery", args: [domain] });
+    return this.recovery;
   }
 
   async doctor(): Promise<DoctorCheck[]> {

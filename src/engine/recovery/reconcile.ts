@@ -56,10 +56,13 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
     return await runPlan(context, hooks, view.step);
   const rollback = await rollBack(context, hooks, lastPossibleStep(plan, view.step));
   if (rollback !== undefined) throw interrupted(plan, `undoing it stopped: ${rollback.message}`);
-  throw interrupted(plan, "qmirrord ended while it was under way; it was undone");
+  if (context.signal.aborted && monitor.state === "running")
+    throw new QmError("QM_CANCELLED", { what: "the operation" });
+  throw interrupted(plan, "qmirrord or its connection to QEMU ended while it was under way; it was undone");
 }
 
-const resumable: ReadonlySet<StepName> = new Set([
+/** Steps that can be begun again once every mirror is in step with its source. */
+export const resumable: ReadonlySet<StepName> = new Set([
   "copy-layers",
   "verify-copies",
   "attach-backing",
@@ -120,7 +123,9 @@ async function reconcileBeforeFacts(plan: StoragePlan, journal: OperationJournal
     return false;
   }
   if (takes) {
-    await removeOwnFiles(journal, newPaths(plan));
+    // Before `save-memory` a file of that name is somebody else's.
+    const memory = step === "save-memory" && plan.memory !== undefined ? [plan.memory.path] : [];
+    await removeOwnFiles(journal, [...newPaths(plan), ...memory]);
     return false;
   }
   await dropMirrors(plan, journal);

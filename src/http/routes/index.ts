@@ -7,6 +7,7 @@ import { registerDomainStateRoutes } from "./domain-state.ts";
 import { registerDomainRoutes } from "./domains.ts";
 import { registerEventRoutes } from "./events.ts";
 import { registerOperationRoutes } from "./operations.ts";
+import { registerRecoverRoutes } from "./recover.ts";
 import { registerSnapshotRoutes } from "./snapshots.ts";
 import { registerStorageRoutes } from "./storage.ts";
 import { registerVersionRoutes } from "./version.ts";
@@ -20,6 +21,7 @@ export function registerRoutes(server: FastifyInstance, context: RouteContext): 
   registerSnapshotRoutes(server, context);
   registerStorageRoutes(server, context);
   registerOperationRoutes(server, context);
+  registerRecoverRoutes(server, context);
   registerEventRoutes(server, context);
   registerDoctorRoutes(server, context);
 }
