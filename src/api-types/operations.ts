@@ -27,6 +27,31 @@ export interface DiskProgress {
   readonly totalBytes: number;
 }
 
+/** A mirror, copy or merge that does not come nearer to its end, with what it does and what the guest does to its disk. */
+export interface SlowJob {
+  readonly target: string;
+  readonly leftBytes: number;
+  readonly jobBytesPerS: number;
+  readonly guestWriteBytesPerS: number;
+}
+
+/** What holds an operation up. It goes on by itself when that ends; it can be cancelled. */
+export type OperationStall = {
+  /** For people. */
+  readonly text: string;
+  /** ISO 8601. */
+  readonly since: string;
+} & (
+  | {
+      /** QEMU does not answer: it hangs, or was stopped. */
+      readonly kind: "no-answer";
+      readonly command: string;
+      /** The disk that the command is about, where it is about one. */
+      readonly target?: string;
+    }
+  | { readonly kind: "not-converging"; readonly disks: readonly SlowJob[] }
+);
+
 export interface OperationView {
   readonly id: string;
   readonly kind: OperationKind;
@@ -41,6 +66,8 @@ export interface OperationView {
   readonly bytesPerS?: number;
   /** Estimated; absent when there is nothing to estimate from. */
   readonly secondsLeft?: number;
+  /** Absent: nothing holds it up. */
+  readonly stall?: OperationStall;
   readonly error?: ErrorBody;
   /** What it ended with: see the operation's kind in docs/reference/http.md. */
   readonly result?: Readonly<Record<string, unknown>>;

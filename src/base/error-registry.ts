@@ -75,6 +75,13 @@ export const errorRegistry = {
     exit: 1,
     next: "`qmirror blockjob {domain}` shows it",
   },
+  QM_RECOVERY_NEEDED: {
+    message: "domain '{domain}' has to be recovered first: {reason}",
+    http: 409,
+    libvirt: 55,
+    exit: 1,
+    next: "`qmirror recover {domain}` shows why, `qmirror recover {domain} --apply` tries again",
+  },
   QM_DOMAIN_MIRRORED: {
     message: "domain '{domain}' has the mirrored snapshot '{snapshot}': {what} is not possible",
     http: 409,
@@ -283,10 +290,26 @@ export const errorRegistry = {
     next: "the guest goes on with all its data; `qmirror dumpxml` shows its present images",
   },
   QM_INTERRUPTED: { message: "{operation} was interrupted: {reason}", http: 500, libvirt: 1, exit: 1 },
-  QM_JOURNAL: { message: "state file {path}: {reason}", http: 500, libvirt: 1, exit: 1 },
+  QM_JOURNAL: {
+    message: "state file {path}: {reason}",
+    http: 500,
+    libvirt: 1,
+    exit: 1,
+    next: "`qmirror doctor` shows how things stand; docs/guide/when-things-go-wrong.md is the way back",
+  },
   QM_DAEMON_UNREACHABLE: { message: "cannot reach qmirrord at {path}: {reason}", http: 503, libvirt: 38, exit: 1 },
   QM_DAEMON_RUNNING: { message: "another qmirrord (pid {pid}) uses {path}", http: 409, libvirt: 1, exit: 1 },
   QM_UNSUPPORTED: { message: "{what} is not supported{detail}", http: 501, libvirt: 3, exit: 1 },
+
+  // libvirt's protocol
+  QM_REMOTE_PROTOCOL: { message: "this is not libvirt's protocol: {reason}", http: 400, libvirt: 39, exit: 1 },
+  QM_NO_JOB: { message: "no operation is under way on domain '{domain}'", http: 409, libvirt: 55, exit: 1 },
+  QM_READ_ONLY: {
+    message: "the connection is read-only: {procedure} is not possible",
+    http: 403,
+    libvirt: 29,
+    exit: 1,
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof errorRegistry;

@@ -1,6 +1,7 @@
 /** What a command works with. */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { getSystemErrorMap } from "node:util";
 import type { Command } from "commander";
 import { errorText, QmError } from "../base/errors.ts";
 import type { QmirrorClient } from "../client/index.ts";
@@ -36,8 +37,14 @@ export function readUserFile(context: CliContext, file: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new QmError("QM_IO", { what: "reading", path, reason: errorText(error) }, { cause: error });
+    throw new QmError("QM_IO", { what: "reading", path, reason: describeFailure(error) }, { cause: error });
   }
+}
+
+/** The system's words alone: Node's own message repeats the path, and begins with a code. */
+function describeFailure(error: unknown): string {
+  const errno = error instanceof Error && "errno" in error ? error.errno : undefined;
+  return getSystemErrorMap().get(Number(errno))?.[1] ?? errorText(error);
 }
 
 /** A command used wrongly, in a way that its declaration cannot express. */

@@ -31,7 +31,7 @@ export function formatDiskXml(choice: DiskChoice): string {
 
 function formatAttributes(attributes: Readonly<Record<string, string | undefined>>): string {
   return Object.entries(attributes)
-    .map(([name, value]) => (value === undefined ? "" : ` ${name}="${escapeXml(value)}"`))
+    .map(([name, value]) => (value === undefined ? "" : ` ${name}='${escapeXml(value)}'`))
     .join("");
 }
 

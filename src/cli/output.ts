@@ -9,7 +9,7 @@ export interface Output {
   lines(texts: Iterable<string>): void;
   /** A table with a rule below its head, then an empty line. */
   table(head: readonly string[], rows: readonly (readonly string[])[]): void;
-  /** `label:  value` lines. */
+  /** `label:  value` lines; without a label the value goes on. */
   record(pairs: readonly (readonly [string, string])[]): void;
   /** Text of several lines, byte for byte unless a terminal reads it. */
   document(text: string): void;
@@ -28,8 +28,10 @@ export function createOutput(io: CliIo): Output {
     table: (head, rows) => print(`${formatTable(head, rows)}\n`),
     record(pairs) {
       const width = Math.max(...pairs.map(([label]) => label.length)) + 1;
-      for (const [label, value] of pairs)
-        print(`${`${label}:`.padEnd(Math.max(width, 15))} ${makeSafe(value)}`.trimEnd());
+      for (const [label, value] of pairs) {
+        const head = label === "" ? "" : `${label}:`;
+        print(`${head.padEnd(Math.max(width, 15))} ${makeSafe(value)}`.trimEnd());
+      }
     },
     document: (text) => io.stdout.write(io.stdout.isTty ? makeLinesSafe(text) : text),
     json: (value) => print(toSafeJson(value)),

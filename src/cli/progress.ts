@@ -44,13 +44,21 @@ export function describeProgress(view: OperationView): string {
   const { doneBytes, totalBytes } = sumProgress(view);
   const disks = view.progress.length === 1 ? view.progress[0]?.target : `${view.progress.length} disks`;
   const parts = [
+    // First: a terminal's line may have no room for all.
+    view.stall?.text,
     totalBytes === 0
       ? undefined
       : `${formatPercent(doneBytes, totalBytes)} (${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}, ${disks})`,
     view.bytesPerS === undefined || view.state !== "running" ? undefined : `${formatBytes(view.bytesPerS)}/s`,
     view.secondsLeft === undefined || view.state !== "running" ? undefined : `${formatDuration(view.secondsLeft)} left`,
   ].filter((part) => part !== undefined);
-  return makeSafe(parts.length === 0 ? view.step : `${view.step}: ${parts.join(", ")}`);
+  const step = nameStep(view);
+  return makeSafe(parts.length === 0 ? step : `${step}: ${parts.join(", ")}`);
+}
+
+/** The step that is under way, without its place in the plan. */
+export function nameStep({ step }: OperationView): string {
+  return step.replace(/^\d+ /, "");
 }
 
 /** `45.3 %`; `-` of nothing. Less than all is never shown as 100 %. */

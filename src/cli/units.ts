@@ -13,13 +13,24 @@ const suffixBytes: Readonly<Record<string, number>> = {
 
 /** `4.5 GiB`. */
 export function formatBytes(sizeBytes: number): string {
+  const { value, unit } = scale(sizeBytes);
+  return `${unit === 0 ? value : value.toFixed(1)} ${unitNames[unit] ?? ""}`;
+}
+
+/** `4.500 GiB`: a disk's size as virsh shows it. */
+export function formatCapacity(sizeBytes: number): string {
+  const { value, unit } = scale(sizeBytes);
+  return `${value.toFixed(3)} ${unitNames[unit] ?? ""}`;
+}
+
+function scale(sizeBytes: number): { value: number; unit: number } {
   let value = sizeBytes;
   let unit = 0;
   while (value >= 1024 && unit < unitNames.length - 1) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit === 0 ? value : value.toFixed(1)} ${unitNames[unit] ?? ""}`;
+  return { value, unit };
 }
 
 /** `0:45`, `12:05`, `1:02:03`. */

@@ -1,6 +1,7 @@
 /** A monitor connection that knows QEMU's vocabulary. */
 import type { QmpClient } from "../qmp/client-types.ts";
 import { connectQmp } from "../qmp/index.ts";
+import { followCommands } from "./commands-in-flight.ts";
 import type { QapiCommands, QapiEvents } from "./qapi.gen.ts";
 
 export type Monitor = QmpClient<QapiCommands, QapiEvents>;
@@ -16,6 +17,6 @@ export interface ConnectMonitorOptions {
 }
 
 /** Connects to the QMP socket at `path` and negotiates. Rejects with `QM_QMP_CONNECT`, `QM_CANCELLED`; nothing stays open then. */
-export function connectMonitor(path: string, options: ConnectMonitorOptions = {}): Promise<Monitor> {
-  return connectQmp<QapiCommands, QapiEvents>({ path, ...options });
+export async function connectMonitor(path: string, options: ConnectMonitorOptions = {}): Promise<Monitor> {
+  return followCommands(await connectQmp<QapiCommands, QapiEvents>({ path, ...options }));
 }

@@ -50,7 +50,12 @@ export interface DomainEntry {
   monitor?: Monitor;
   paused: boolean;
   /** The operation or verb that has the domain for itself. */
-  busy?: { readonly what: string; readonly operation?: string };
+  busy?: {
+    readonly what: string;
+    readonly operation?: string;
+    /** Nobody is at it: `recover` tries again. */
+    readonly failure?: Error;
+  };
 }
 
 /** The definition that counts now: the live one when it runs. */

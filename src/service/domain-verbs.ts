@@ -230,12 +230,12 @@ function noDisk(entry: DomainEntry, disk: string): QmError {
 
 /**
  * Gives a persistent domain that does not run another name, its snapshots with it. Errors: `QM_XML_INVALID` (no name for a domain),
- * `QM_DOMAIN_EXISTS`, `QM_DOMAIN_RUNNING`, `QM_DOMAIN_BUSY`, `QM_INVALID` (transient).
+ * `QM_DOMAIN_EXISTS`, `QM_DOMAIN_ACTIVE`, `QM_DOMAIN_BUSY`, `QM_INVALID` (transient).
  */
 export function renameDomain({ registry, store, events }: LifecycleDeps, entry: DomainEntry, newName: string): void {
   const name = checkDomainName(newName, "name");
   assertNotBusy(entry);
-  if (entry.run !== undefined) throw new QmError("QM_DOMAIN_RUNNING", { domain: entry.name });
+  if (entry.run !== undefined) throw new QmError("QM_DOMAIN_ACTIVE", { domain: entry.name, what: "renaming it" });
   const { name: oldName, definition } = entry;
   if (definition === undefined) {
     throw new QmError("QM_INVALID", { reason: `domain '${oldName}' is transient: it has no definition` });

@@ -19,6 +19,7 @@ import type {
   EventView,
   MigrateBody,
   OperationView,
+  RecoveryView,
   RestoreBody,
   SaveBody,
   ShutdownBody,
@@ -32,7 +33,7 @@ import type {
   UndefineOptions,
 } from "../api-types/index.ts";
 
-export type Facade = DomainCases & SnapshotCases & StorageCases & OperationCases & HostCases;
+export type Facade = DomainCases & SnapshotCases & StorageCases & OperationCases & RecoveryCases & HostCases;
 
 export interface DomainCases {
   listDomains(): Promise<DomainView[]>;
@@ -127,6 +128,13 @@ export interface OperationCases {
   watchEvents(filter: { domain?: string; since?: number }, signal: AbortSignal): AsyncIterable<EventView>;
   /** Views of one operation: the present one, then each change, ending with the final one. */
   watchOperation(id: string, signal: AbortSignal): AsyncIterable<OperationView>;
+}
+
+export interface RecoveryCases {
+  /** What did not come to its end by itself, of a domain or of all; changes nothing. `QM_NO_DOMAIN`: never heard of it, or long ago. */
+  showRecovery(domain?: string): Promise<RecoveryView>;
+  /** Does every action that it shows and that is not `wait`, then shows what is left. One that fails again is shown again. */
+  applyRecovery(domain?: string): Promise<RecoveryView>;
 }
 
 export interface HostCases {

@@ -5,6 +5,13 @@ import type { DomainRegistry } from "./domain-registry.ts";
 
 /** One operation at a time has a domain: `QM_DOMAIN_BUSY` names the one that has it. */
 export function assertNotBusy(entry: DomainEntry): void {
+  if (entry.busy?.failure !== undefined) {
+    throw new QmError(
+      "QM_RECOVERY_NEEDED",
+      { domain: entry.name, reason: entry.busy.what },
+      { cause: entry.busy.failure },
+    );
+  }
   if (entry.busy !== undefined) {
     throw new QmError("QM_DOMAIN_BUSY", {
       domain: entry.name,

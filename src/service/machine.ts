@@ -76,8 +76,8 @@ export async function launch(
   // The intent first: a daemon that dies now finds the QEMU again by its pid file.
   let identity: QemuIdentity | undefined;
   entry.run = { id: registry.nextRunId(), adopted: false, definition: settled };
-  registry.save(entry);
   try {
+    registry.save(entry);
     identity = await startQemu({
       def: definition,
       commandLine: buildCommandLine(definition, paths),

@@ -1,6 +1,7 @@
 /** Follows a running domain's QEMU: its state, its mirrors, its end. */
 import { QmError, errorText } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
+import { freeBytes, saysFull } from "../image/space.ts";
 import type { Store } from "../journal/store.ts";
 import { queryJobs } from "../qemu/block-jobs.ts";
 import type { Monitor } from "../qemu/monitor.ts";
@@ -56,12 +57,8 @@ export class MonitorWatch {
       const job = jobs.find(({ id }) => id === disk.mirror?.jobId);
       if (job !== undefined && job.status !== "concluded") continue;
       const state = entry.run === undefined ? "lost" : "broken";
-      this.#setMirrorState(
-        entry,
-        disk.target,
-        state,
-        job?.error ?? (state === "lost" ? "QEMU ended" : "its job has ended"),
-      );
+      const reason = job?.error ?? (state === "lost" ? "QEMU ended" : "its job has ended");
+      this.#setMirrorState(entry, disk.target, state, await explainEnd(reason, disk.mirror.image.path));
     }
   }
 
@@ -73,7 +70,8 @@ export class MonitorWatch {
     // While an operation has the domain, the job ended because that wanted it to, or it will say so itself.
     if (disk === undefined || entry.busy !== undefined || entry.monitor === undefined) return;
     const job = (await queryJobs(entry.monitor)).find(({ id }) => id === jobId);
-    this.#setMirrorState(entry, disk.target, "broken", job?.error ?? "its job has ended");
+    const reason = await explainEnd(job?.error ?? "its job has ended", disk.mirror?.image.path ?? "");
+    this.#setMirrorState(entry, disk.target, "broken", reason);
   }
 
   #setMirrorState(entry: DomainEntry, target: string, state: "broken" | "lost", reason: string): void {
@@ -127,4 +125,9 @@ export class MonitorWatch {
     const reason = error instanceof QmError ? error.message : errorText(error);
     this.#deps.logger.error({ domain: entry.name, reason }, "following QEMU failed");
   }
+}
+
+/** QEMU does not say which file system is full. */
+async function explainEnd(reason: string, path: string): Promise<string> {
+  return saysFull(reason) ? `${reason}: ${path}, ${await freeBytes(path)} bytes are free` : reason;
 }

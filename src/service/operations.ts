@@ -2,7 +2,7 @@
  * Operations: begun in the journal, run by the engine, ended in the journal; found again after a crash. At most one a domain.
  */
 import type { ErrorBody, OperationKind, OperationView } from "../api-types/index.ts";
-import { QmError, asQmError, isQmError } from "../base/errors.ts";
+import { QmError, asQmError, errorText, isQmError } from "../base/errors.ts";
 import type { StoragePlan } from "../engine/steps/storage-plan.ts";
 import { labelOf, type TaskPlan } from "../engine/steps/task-plan.ts";
 import type { OperationEnd, OperationRow } from "../journal/operations.ts";
@@ -12,6 +12,7 @@ import type { DomainEntry } from "./domain-entry.ts";
 import { assertNotBusy } from "./guards.ts";
 import type { OperationDeps } from "./operation-deps.ts";
 import { RunningOperation } from "./running-operation.ts";
+import { watchForStalls } from "./stall-watch.ts";
 import { StorageOperation } from "./storage-operation.ts";
 import { TaskOperation } from "./task-operation.ts";
 
@@ -78,7 +79,35 @@ export class Operations {
     if ("tasks" in plan && plan.result !== undefined) running.result = plan.result;
     entry.busy = { what: `${kind} ${plan.id}`, operation: plan.id };
     this.#running.set(plan.id, running);
+    this.#watchForStalls(entry, running, plan);
     return running;
+  }
+
+  #watchForStalls(entry: DomainEntry, running: RunningOperation, plan: AnyPlan): void {
+    const { events, closing, logger } = this.#deps;
+    let toldOf: string | undefined;
+    const stop = watchForStalls({
+      monitor: () => entry.monitor,
+      plan,
+      onStall: (stall) => {
+        running.setStall(stall);
+        if (stall?.kind === toldOf) return;
+        toldOf = stall?.kind;
+        const { id: operation, kind } = running;
+        try {
+          events.append(entry.name, "operation", { operation, kind, state: "running", stall: stall ?? null });
+        } catch (error) {
+          logger.error({ operation, error: errorText(error) }, "a stall could not be recorded");
+        }
+      },
+      // Tasks tell of their jobs themselves.
+      onProgress: (disk, done, total) => ("tasks" in plan ? undefined : running.reportProgress(disk, done, total)),
+    });
+    closing.addEventListener("abort", stop, { once: true });
+    void running.done.then(() => {
+      closing.removeEventListener("abort", stop);
+      stop();
+    });
   }
 
   #carrier(entry: DomainEntry, running: RunningOperation, plan: AnyPlan): StorageOperation | TaskOperation {
@@ -121,6 +150,7 @@ export class Operations {
     const { store, registry, events, logger } = this.#deps;
     const result = { ...running.result, truth: truthOf(entry) };
     const body: ErrorBody | undefined = error?.toJSON();
+    let unrecorded: QmError | undefined;
     try {
       store.atomically(() => {
         store.operations.end(running.id, state, { error: body, result });
@@ -132,12 +162,18 @@ export class Operations {
           state,
           ...(body === undefined ? {} : { error: body }),
         });
-      }, "process-death");
+      });
     } catch (failure) {
-      // The journal cannot be written (its disk is full): the next start of the daemon finds the operation and ends it.
-      logger.error({ operation: running.id, error: failure }, "the end of the operation could not be recorded");
+      // The journal cannot be written (its disk is full). Until `recover` or the next start has ended it for good nothing else may have
+      // the domain: recovery of this one would take a later one's images for its own.
+      logger.error(
+        { operation: running.id, error: errorText(failure) },
+        "the end of the operation could not be recorded",
+      );
+      unrecorded = asQmError(failure);
     }
-    delete entry.busy;
+    if (unrecorded === undefined) delete entry.busy;
+    else entry.busy = { what: `the end of ${running.kind} ${running.id} could not be recorded`, failure: unrecorded };
     this.#running.delete(running.id);
     const view: OperationView = {
       ...running.view(),
@@ -146,7 +182,7 @@ export class Operations {
       result,
       ...(body === undefined ? {} : { error: body }),
     };
-    const { bytesPerS: _rate, secondsLeft: _left, ...final } = view;
+    const { bytesPerS: _rate, secondsLeft: _left, stall: _stall, ...final } = view;
     running.end(final, error);
   }
 }

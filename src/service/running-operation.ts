@@ -1,5 +1,5 @@
 /** One operation under way: its progress, who watches it, and how to cancel it. */
-import type { OperationKind, OperationView } from "../api-types/index.ts";
+import type { OperationKind, OperationStall, OperationView } from "../api-types/index.ts";
 import { QmError } from "../base/errors.ts";
 
 /** The rate is measured over this long. */
@@ -25,6 +25,8 @@ export class RunningOperation {
   decided = false;
   /** What its plan says that it ends with. */
   result: Readonly<Record<string, unknown>> = {};
+  /** What holds it up; absent: nothing. */
+  #stall: OperationStall | undefined;
   final: OperationView | undefined;
   /** Why it did not succeed, once it has ended. */
   failure: QmError | undefined;
@@ -71,6 +73,11 @@ export class RunningOperation {
     this.#notify();
   }
 
+  setStall(stall: OperationStall | undefined): void {
+    this.#stall = stall;
+    this.#notify();
+  }
+
   end(view: OperationView, failure: QmError | undefined): void {
     this.final = view;
     this.failure = failure;
@@ -101,6 +108,7 @@ export class RunningOperation {
       step: this.step,
       startedAt: this.startedAt,
       progress,
+      ...(this.#stall === undefined ? {} : { stall: this.#stall }),
       ...(rate === undefined ? {} : { bytesPerS: rate, secondsLeft: Math.ceil(leftBytes / rate) }),
     };
   }

@@ -2,7 +2,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../base/logger.ts";
 import type { Store } from "../journal/store.ts";
+import { isConnected } from "../qemu/monitor.ts";
 import type { DialectName, MirrorDialect } from "../qemu/mirror-dialect/dialect.ts";
+import { asQmError, errorText } from "../base/errors.ts";
+import { checkJournal } from "./check-journal.ts";
 import { runDoctor } from "./doctor.ts";
 import { createDomainCases } from "./domain-cases.ts";
 import type { DomainEntry } from "./domain-entry.ts";
@@ -14,6 +17,7 @@ import { machineOf } from "./machine.ts";
 import { MonitorWatch } from "./monitor-watch.ts";
 import { createOperationCases } from "./operation-cases.ts";
 import { Operations } from "./operations.ts";
+import { createRecoverCases, endOrphans } from "./recover.ts";
 import { createSnapshotCases } from "./snapshot-cases.ts";
 import { createStorageCases } from "./storage-cases.ts";
 
@@ -57,13 +61,19 @@ export class Service {
       ...snapshots,
       ...createStorageCases(deps, snapshots),
       ...createOperationCases(deps),
-      doctor: () => runDoctor({ stateDir, runtimeDir }),
+      ...createRecoverCases({ ...deps, recover: (entry) => this.#recover(entry) }),
+      doctor: () => runDoctor({ stateDir, runtimeDir, known: registry.list().map(({ uuid }) => uuid) }),
     };
   }
 
-  /** Finds running domains again and settles or goes on with their operations, before anyone can ask for anything. */
+  /**
+   * Finds running domains again and settles or goes on with their operations, before anyone can ask for anything. `QM_JOURNAL` when the
+   * state file says what this qmirror does not understand: nothing was touched then.
+   */
   static async open(options: ServiceOptions): Promise<Service> {
+    checkJournal(options.store);
     const service = new Service(options);
+    endOrphans(service.#deps);
     const recovered = Promise.all(service.#deps.registry.list().map((entry) => service.#recover(entry)));
     // One QEMU that hangs must not keep the others waiting: its domain stays busy until it answers or ends.
     await Promise.race([recovered, delay(recoveryWaitMs, undefined, { ref: false })]);
@@ -73,15 +83,18 @@ export class Service {
   async #recover(entry: DomainEntry): Promise<void> {
     const { operations, watch, logger } = this.#deps;
     try {
-      entry.busy = { what: "its QEMU is being found again" };
-      const found = await this.#lifecycle.reconnect(entry);
+      if (entry.monitor === undefined || !isConnected(entry.monitor)) {
+        entry.busy = { what: "its QEMU is being found again" };
+        await this.#lifecycle.reconnect(entry);
+      }
       delete entry.busy;
       await operations.recover(entry);
-      if (found === "connected") await watch.refreshMirrors(entry);
-      // Going on with an operation may have started it anew.
-      else if (entry.monitor === undefined) await watch.markEnded(entry, "QEMU ended while qmirrord did not run");
+      if (entry.monitor !== undefined) await watch.refreshMirrors(entry);
+      else await watch.markEnded(entry, "QEMU ended while qmirrord did not run");
     } catch (error) {
-      if (!this.#deps.closing.aborted) logger.error({ domain: entry.name, error }, "domain could not be recovered");
+      if (this.#deps.closing.aborted) return;
+      entry.busy = { what: errorText(error), failure: asQmError(error) };
+      logger.error({ domain: entry.name, error: errorText(error) }, "domain could not be recovered");
     }
   }
 

@@ -5,15 +5,18 @@ import { QmError } from "../base/errors.ts";
 import type { TreeInput } from "../engine/plans/layer-tree.ts";
 import { planRevert, type RevertDisk } from "../engine/plans/plan-revert.ts";
 import { assertUsableTarget } from "../image/files.ts";
+import { parseDomain } from "../model/domain-parse.ts";
 import type { DomainDefinition } from "../model/domain.ts";
 import type { ImageRef } from "../model/image.ts";
 import type { Snapshot, SnapshotConfig, SnapshotDisk } from "../model/snapshot.ts";
+import { readMemoryFile } from "../qemu/memory-file.ts";
 import { presentDefinition, type DomainEntry, type SnapshotEntry } from "./domain-entry.ts";
 import type { LifecycleDeps } from "./domain-lifecycle.ts";
 import { assertNotBusy, assertNotCopied, assertNotMirrored } from "./guards.ts";
 import { surveyLayers } from "./layer-survey.ts";
 import { newOperationId } from "./operation-id.ts";
 import type { RunningOperation } from "./running-operation.ts";
+import { assertFits } from "./save-restore.ts";
 
 export async function startRevert(
   deps: LifecycleDeps,
@@ -48,24 +51,35 @@ export async function startRevert(
   );
   const held = new Set(disks.map(({ target }) => target));
   const present = presentDefinition(entry);
-  const { definition } = entry;
+  const { definition: persistent } = entry;
+  const definition = rebuild(entry, config?.domain ?? present, present, held);
+  const withMemory = after !== "off" && (document.state === "running" || document.state === "paused");
+  if (withMemory) await assertMemoryFits(document, definition);
   const plan = planRevert({
     id,
     domain: { uuid: entry.uuid, name: entry.name },
     tree,
     snapshot: document,
-    definition: rebuild(entry, config?.domain ?? present, present, held),
-    ...(definition === undefined
+    definition,
+    ...(persistent === undefined
       ? {}
       : {
-          persistent: rebuild(entry, config?.inactiveDomain ?? config?.domain ?? definition, definition, held),
+          persistent: rebuild(entry, config?.inactiveDomain ?? config?.domain ?? persistent, persistent, held),
         }),
     disks,
     runs: entry.run !== undefined,
     after,
-    withMemory: after !== "off" && (document.state === "running" || document.state === "paused"),
+    withMemory,
   });
   return operations.start(entry, "snapshot-revert", plan);
+}
+
+/** `QM_MEMORY_FILE` naming all that differs, `QM_NO_FILE`: QEMU would say so too, when what runs now has ended. */
+async function assertMemoryFits({ memory }: Snapshot, definition: DomainDefinition): Promise<void> {
+  if (memory?.snapshot !== "external" || memory.file === undefined) return;
+  const { name, uuid } = definition;
+  const saved = parseDomain((await readMemoryFile(memory.file)).xml);
+  assertFits(memory.file, { ...saved, name, uuid }, definition);
 }
 
 function stateAfter({ state }: Snapshot, { running, paused }: SnapshotRevertBody): "off" | "running" | "paused" {

@@ -57,7 +57,7 @@ test("blockcopy returns at once, and blockjob shows, limits and ends the job", a
 
   assert.equal(
     (await s.cli("blockjob", "vm", "vda")).stdout,
-    "Block Copy: [  0.00 %]    Bandwidth limit: 10485760 bytes/s (10.0 MiB/s)\n",
+    "Block Copy: [  0.00 %]    Bandwidth limit: 10485760 bytes/s (10.000 MiB/s)\n",
   );
   const raw = " type=Block Copy\n bandwidth=10\n cur=0\n end=1073741824\n";
   assert.equal((await s.cli("blockjob", "vm", "--path", "/ssd/vda.qcow2", "--info", "--raw")).stdout, raw);

@@ -49,9 +49,9 @@ test("save and restore, with files beside the user", async () => {
   await writeFile(join(s.directory, "new.xml"), "<domain/>");
   const file = join(s.directory, "vm.save");
   const saved = await print(s.cli, "save", "vm", "vm.save", "--paused", "--xml", "new.xml");
-  assert.equal(saved, `Domain 'vm' saved to ${file}\n`);
+  assert.equal(saved, "Domain 'vm' saved to vm.save\n");
   assert.deepEqual(s.facade.requests.at(-1)?.args, ["vm", { file, paused: true, xml: "<domain/>" }]);
-  assert.equal(await print(s.cli, "restore", "--file", "vm.save"), `Domain 'vm' restored from ${file}\n`);
+  assert.equal(await print(s.cli, "restore", "--file", "vm.save"), "Domain restored from vm.save\n");
   assert.equal(await print(s.cli, "domstate", "vm"), "paused\n");
   await assertRefused(s.cli, ["save", "vm", "f", "--paused", "--running"], 2, /--running and --paused/);
   await assertRefused(s.cli, ["restore", "f", "--paused", "--running"], 2, /--running and --paused/);
@@ -79,7 +79,7 @@ test("save --verbose shows the progress of the save, and of no earlier one", asy
     }
   };
   const { code, stdout, stderr } = await s.cli("save", "u-1", "f", "--verbose");
-  assert.deepEqual([code, stdout], [0, `Domain 'u-1' saved to ${join(s.directory, "f")}\n`]);
+  assert.deepEqual([code, stdout], [0, "Domain 'u-1' saved to f\n"]);
   assert.match(stderr, /^copy: 0\.0 % \(0 B of 1\.0 GiB, vda\)\n/);
 });
 
@@ -118,7 +118,7 @@ test("domblkinfo: one disk by target or path, or all of them", async () => {
   const plain = "Capacity:       1073741824\nAllocation:     1572864\nPhysical:       1048576\n";
   assert.equal(await print(s.cli, "domblkinfo", "vm", "vda"), plain);
   assert.equal(await print(s.cli, "domblkinfo", "vm", "--device", "/ssd/vda.qcow2"), plain);
-  assert.match(await print(s.cli, "domblkinfo", "vm", "vda", "--human"), /^Allocation: +1\.5 MiB$/m);
+  assert.match(await print(s.cli, "domblkinfo", "vm", "vda", "--human"), /^Allocation: +1\.500 MiB$/m);
   assert.equal(
     await print(s.cli, "domblkinfo", "vm", "--all"),
     [
@@ -175,7 +175,7 @@ test("domrename", async () => {
   assert.equal(await print(s.cli, "domrename", "--domain", "vm", "--new-name", "db"), "Domain successfully renamed\n");
   assert.match(await print(s.cli, "domrename", "db", "web", "--json"), /"name":"web"/);
   await assertRefused(s.cli, ["domrename", "web", "taken"], 1, /'taken' already exists/);
-  await assertRefused(s.cli, ["domrename", "taken", "x"], 1, /already running/);
+  await assertRefused(s.cli, ["domrename", "taken", "x"], 1, /renaming it is not possible/);
   assert.equal((await runCli(["domrename", "web"])).code, 2);
 });
 
@@ -189,10 +189,10 @@ test("attach-disk describes the disk, detach-disk takes it away again", async ()
   assert.equal(
     xml,
     [
-      `<disk type="file">`,
-      `  <driver name="qemu" type="qcow2" cache="none" io="native"/>`,
-      `  <source file="${path.replace("&", "&#38;")}"/>`,
-      `  <target dev="vdb" bus="virtio"/>`,
+      `<disk type='file'>`,
+      `  <driver name='qemu' type='qcow2' cache='none' io='native'/>`,
+      `  <source file='${path.replace("&", "&#38;")}'/>`,
+      `  <target dev='vdb' bus='virtio'/>`,
       `  <readonly/>`,
       `  <serial>&#60;1&#62;</serial>`,
       "</disk>",
@@ -203,7 +203,7 @@ test("attach-disk describes the disk, detach-disk takes it away again", async ()
   assert.equal(await print(s.cli, ...argv, ...more, "--persistent", "--live"), "Disk attached successfully\n");
   assert.deepEqual(s.facade.requests.at(-1)?.args, ["vm", { xml, persistent: true, live: true }]);
   const cdrom = ["attach-disk", "vm", "", "sdb", "--type", "cdrom", "--sourcetype", "block", "--print-xml"];
-  assert.equal(await print(s.cli, ...cdrom), `<disk type="block" device="cdrom">\n  <target dev="sdb"/>\n</disk>\n`);
+  assert.equal(await print(s.cli, ...cdrom), `<disk type='block' device='cdrom'>\n  <target dev='sdb'/>\n</disk>\n`);
 
   for (const [wrong, words] of [
     [["--mode", "shareable"], /shareable is refused: a disk that others write to/],
@@ -233,6 +233,6 @@ test("nothing that a user writes can leave its place in the disk's XML", () => {
     readonly: false,
   });
   assert.equal(xml.match(/<[a-z]/g)?.length, 4);
-  assert.ok(xml.includes(`file="&#34;/&#62;&#60;source file=&#39;x&#39;/&#62;&#10;&#9;"`));
+  assert.ok(xml.includes(`file='&#34;/&#62;&#60;source file=&#39;x&#39;/&#62;&#10;&#9;'`));
   assert.ok(xml.includes("<serial>]]&#62;&#60;/serial&#62;</serial>"));
 });

@@ -130,7 +130,7 @@ test("snapshot-info, -parent, -current and -dumpxml describe a snapshot", async 
   assert.equal((await s.cli("snapshot-parent", "vm", "s2")).stdout, "s1\n");
   assert.equal((await s.cli("snapshot-parent", "vm", "--current", "--json")).stdout, '{"parent":"s1"}\n');
   const root = await s.cli("snapshot-parent", "vm", "s1");
-  assert.deepEqual([root.code, root.stderr], [1, "error: snapshot 's1': it has no parent\n"]);
+  assert.deepEqual([root.code, root.stderr], [1, "error: snapshot 's1' has no parent\n"]);
   assert.equal((await s.cli("snapshot-current", "vm", "--name")).stdout, "s4\n");
   assert.match((await s.cli("snapshot-current", "vm", "--security-info")).stdout, /<name>s4</);
   assert.equal((await s.cli("snapshot-current", "--snapshotname", "s2", "vm")).stdout, "Snapshot s2 set as current\n");

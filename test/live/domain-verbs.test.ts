@@ -208,7 +208,7 @@ describe("rename", () => {
     const other = rig.domainXml("other").replace("6ba7b810", "6ba7b811");
     rig.lifecycle.define(other);
     const entry = await rig.start(rig.domainXml("d"));
-    await assertThrown(() => renameDomain(rig.deps, entry, "e"), "QM_DOMAIN_RUNNING", ["d"]);
+    await assertThrown(() => renameDomain(rig.deps, entry, "e"), "QM_DOMAIN_ACTIVE", ["d"]);
     await rig.lifecycle.destroy(entry);
     await assertThrown(() => renameDomain(rig.deps, entry, "other"), "QM_DOMAIN_EXISTS", ["other"]);
     await assertThrown(() => renameDomain(rig.deps, entry, "a/b"), "QM_XML_INVALID");

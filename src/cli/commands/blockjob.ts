@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { QmError } from "../../base/errors.ts";
 import type { BlockJobView, DiskView, OperationView } from "../../client/index.ts";
 import { asyncRefusal, toSpeed } from "../block-options.ts";
 import { usageError, type CliContext } from "../context.ts";
@@ -7,7 +8,7 @@ import { reportEnd, waitForAnswer } from "../follow-operation.ts";
 import type { OptionRules } from "../option-rules.ts";
 import { describeProgress } from "../progress.ts";
 import { declareRefused } from "../refused-options.ts";
-import { formatBytes } from "../units.ts";
+import { formatCapacity } from "../units.ts";
 
 interface Options {
   readonly info?: true;
@@ -84,7 +85,7 @@ function describeJob({ type, state, doneBytes, totalBytes, bytesPerS }: BlockJob
   const part = totalBytes === 0 ? 0 : doneBytes / totalBytes;
   // Less than all is never shown as 100 %.
   const percent = state === "ready" ? 100 : Math.min(100 * part, 99.99);
-  const limit = bytesPerS === 0 ? "" : `    Bandwidth limit: ${bytesPerS} bytes/s (${formatBytes(bytesPerS)}/s)`;
+  const limit = bytesPerS === 0 ? "" : `    Bandwidth limit: ${bytesPerS} bytes/s (${formatCapacity(bytesPerS)}/s)`;
   return `${typeNames[type]}: [${percent.toFixed(2).padStart(6)} %]${limit}`;
 }
 
@@ -107,6 +108,7 @@ async function manageOperations(
     );
   }
   const running = await client.listOperations({ domain, running: true });
+  if (word && !disks.some(({ target }) => target === word)) await assertOperation(context, domain, word, disks);
   const operations = running.filter((operation) => !word || concerns(operation, word));
   const mirrored = disks.filter(({ target, mirror }) => mirror !== undefined && (!word || target === word));
   const { bytesPerS } = toSpeed(options.bandwidth, options.bytes);
@@ -115,8 +117,25 @@ async function manageOperations(
     const changed = await (bytesPerS === undefined ? client.cancelOperation(id) : client.setSpeed(id, bytesPerS));
     if (context.json) out.json(changed);
     else out.line(bytesPerS === undefined ? `Operation ${id} cancelled` : `Limit of operation ${id} set`);
-  } else if (context.json) out.json({ operations, disks: mirrored });
-  else showOperations(context, operations, mirrored, word);
+    return;
+  }
+  const jobs = word ? [] : await listReadyJobs(context, domain, disks);
+  if (context.json) out.json({ operations, disks: mirrored, jobs });
+  else showOperations(context, operations, mirrored, jobs, word);
+}
+
+/** Jobs that wait for somebody to end them: no operation runs for those. */
+async function listReadyJobs({ client }: CliContext, domain: string, disks: readonly DiskView[]) {
+  const unmirrored = disks.filter(({ mirror }) => mirror === undefined);
+  const jobs = await Promise.all(unmirrored.map(({ target }) => client.blockJob(domain, target)));
+  return jobs.flatMap((job) => (job?.state === "ready" && job.operation === undefined ? [job] : []));
+}
+
+/** A word that is no disk has to be an operation of the domain. Rejects with `QM_NO_DISK`. */
+async function assertOperation({ client }: CliContext, domain: string, word: string, disks: readonly DiskView[]) {
+  const known = await client.listOperations({ domain });
+  if (known.some(({ id }) => id === word)) return;
+  throw new QmError("QM_NO_DISK", { domain, disk: word, disks: disks.map(({ target }) => target).join(", ") });
 }
 
 function concerns(operation: OperationView, word: string): boolean {
@@ -145,13 +164,15 @@ function showOperations(
   { out }: CliContext,
   operations: readonly OperationView[],
   mirrored: readonly DiskView[],
+  jobs: readonly BlockJobView[],
   word: string | undefined,
 ): void {
-  if (operations.length === 0 && mirrored.length === 0) {
+  if (operations.length === 0 && mirrored.length === 0 && jobs.length === 0) {
     return out.line(word ? `No current block job for ${word}` : "No current block job");
   }
   for (const operation of operations) out.line(`${operation.kind} ${operation.id}: ${describeProgress(operation)}`);
-  if (operations.length > 0 && mirrored.length > 0) out.line("");
+  for (const job of jobs) out.line(`${job.target}: ${describeJob(job)}`);
+  if (operations.length + jobs.length > 0 && mirrored.length > 0) out.line("");
   if (mirrored.length > 0) out.table(["Target", "Mirror", "State", "Reason"], mirrored.map(toRow));
 }
 

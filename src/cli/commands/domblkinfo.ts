@@ -3,7 +3,7 @@ import type { BlockInfoView } from "../../client/index.ts";
 import type { CliContext } from "../context.ts";
 import { findDiskTarget } from "../find-disk.ts";
 import type { OptionRules } from "../option-rules.ts";
-import { formatBytes } from "../units.ts";
+import { formatCapacity } from "../units.ts";
 
 interface Options {
   readonly human?: true;
@@ -20,7 +20,7 @@ export function configure(command: Command, context: CliContext): void {
     .option("--all", "every disk, as a table")
     .action(async (domain: string, device: string | undefined, options: Options) => {
       const { client, out } = context;
-      const format = options.human === true ? formatBytes : String;
+      const format = options.human === true ? formatCapacity : String;
       if (options.all === true) {
         const infos = await readAll(context, domain);
         if (context.json) out.json(infos.flatMap(({ info }) => info ?? []));

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { OperationView } from "../../client/index.ts";
 import type { CliContext } from "../context.ts";
-import { formatPercent, sumProgress } from "../progress.ts";
+import { formatPercent, nameStep, sumProgress } from "../progress.ts";
 import { formatTime } from "../units.ts";
 
 export const description = "Newest first.";
@@ -21,5 +21,5 @@ export function configure(command: Command, context: CliContext): void {
 function toRow(view: OperationView): string[] {
   const { doneBytes, totalBytes } = sumProgress(view);
   const done = formatPercent(doneBytes, totalBytes);
-  return [view.id, view.kind, view.domain, view.state, view.step, done, formatTime(view.startedAt)];
+  return [view.id, view.kind, view.domain, view.state, nameStep(view), done, formatTime(view.startedAt)];
 }

@@ -28,7 +28,7 @@ export function configure(command: Command, context: CliContext): void {
         ...(xml === undefined ? {} : { xml: readUserFile(context, xml) }),
       });
       if (context.json) out.json(view);
-      else out.line(`Domain '${view.name}' restored from ${path}`);
+      else out.line(`Domain restored from ${file}`);
     });
   declareRefused(command, {
     "--bypass-cache": "QEMU reads the file itself",

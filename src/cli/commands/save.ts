@@ -42,7 +42,7 @@ export function configure(command: Command, context: CliContext): void {
           : await waitForAnswer(context, domain, request);
       if (answer === undefined || reportEnd(context, answer) === undefined) return;
       if (context.json) out.json(answer);
-      else out.line(`Domain '${domain}' saved to ${path}`);
+      else out.line(`Domain '${domain}' saved to ${file}`);
     });
   declareRefused(command, { "--bypass-cache": "QEMU writes the file itself" });
 }

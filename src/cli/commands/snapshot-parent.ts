@@ -10,7 +10,7 @@ export function configure(command: Command, context: CliContext): void {
     const { client, out } = context;
     const snapshot = await findSnapshotName(context, domain, name);
     const { parent } = await client.getSnapshot(domain, snapshot);
-    if (parent === undefined) throw new QmError("QM_SNAPSHOT_TREE", { snapshot, reason: "it has no parent" });
+    if (parent === undefined) throw new QmError("QM_NO_PARENT_SNAPSHOT", { snapshot });
     if (context.json) out.json({ parent });
     else out.line(parent);
   });

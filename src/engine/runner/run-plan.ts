@@ -2,6 +2,7 @@
 import { QmError, asQmError } from "../../base/errors.ts";
 import type { StepName } from "../steps/storage-plan.ts";
 import { withRollback } from "./with-rollback.ts";
+import { explainFull, writtenIn } from "../steps/full-target.ts";
 import { stepByName } from "../steps/index.ts";
 import type { Step, StepContext } from "../steps/step.ts";
 
@@ -31,8 +32,11 @@ export async function runPlan(context: StepContext, hooks: RunHooks, from: StepN
       await hooks.fault(`after ${name}`);
     } catch (error) {
       // A lost connection is "closing" before it is "closed", and fails what is in flight at once.
-      if (hooks.decided() || context.monitor.state !== "running") throw error;
-      throw withRollback(error, await rollBack(context, hooks, name));
+      if (context.monitor.state !== "running") throw error;
+      // Before undoing makes room again.
+      const told = await explainFull(error, writtenIn(context.plan, name));
+      if (hooks.decided()) throw told;
+      throw withRollback(told, await rollBack(context, hooks, name));
     }
   }
 }
@@ -43,8 +47,7 @@ export async function runPlan(context: StepContext, hooks: RunHooks, from: StepN
  */
 export async function rollBack(context: StepContext, hooks: RunHooks, from: StepName): Promise<Error | undefined> {
   const { steps } = context.plan;
-  // A rollback that is interrupted has to go on as one: what it has undone must not be taken for done.
-  if (!context.journal.has("rollback")) context.journal.record("rollback", from);
+  noteRollback(context, from);
   const shielded = { ...context, signal: new AbortController().signal };
   const begun = steps
     .slice(0, steps.indexOf(from) + 1)
@@ -61,4 +64,14 @@ export async function rollBack(context: StepContext, hooks: RunHooks, from: Step
     }
   }
   return failure;
+}
+
+/** A rollback that is interrupted has to go on as one: what it has undone must not be taken for done. */
+function noteRollback({ journal }: StepContext, from: StepName): void {
+  try {
+    if (!journal.has("rollback")) journal.record("rollback", from);
+  } catch {
+    // A journal that cannot be written is why most rollbacks without this record begin. The guest may be held by what is to be undone;
+    // recovery without the record goes on only where every mirror is still in step.
+  }
 }

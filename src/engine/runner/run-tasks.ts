@@ -1,5 +1,6 @@
 /** Runs a plan's tasks in order; where one fails before the decision, undoes all that were begun, last first. */
 import { QmError } from "../../base/errors.ts";
+import { explainFull, writtenBy } from "../steps/full-target.ts";
 import { actOn, undoTask } from "../steps/tasks/index.ts";
 import type { TaskContext, TaskJournal } from "../steps/tasks/task.ts";
 import { withRollback } from "./with-rollback.ts";
@@ -34,8 +35,11 @@ export async function runTasks(context: TasksContext, hooks: TaskHooks, from: nu
       await actOn(task, { ...context, journal: hooks.journal(index) });
       await hooks.fault(`after ${task.task}`);
     } catch (error) {
-      if (isDecided(context, hooks) || hooks.isLost()) throw error;
-      throw withRollback(error, await rollBackTasks(context, hooks, index));
+      if (hooks.isLost()) throw error;
+      // Before undoing makes room again.
+      const told = await explainFull(error, writtenBy(task));
+      if (isDecided(context, hooks)) throw told;
+      throw withRollback(told, await rollBackTasks(context, hooks, index));
     }
   }
 }

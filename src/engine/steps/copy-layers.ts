@@ -1,6 +1,7 @@
+import { dirname } from "node:path";
 import { copyLayer, flattenChain } from "../../image/copy.ts";
 import { setBacking } from "../../image/create.ts";
-import { removeFile } from "../../image/files.ts";
+import { removeFile, syncDirectory, syncFile } from "../../image/files.ts";
 import { createOwnFile, removeOwnFiles } from "./own-files.ts";
 import { mirroredDisks, type LayerCopy, type StoragePlan } from "./storage-plan.ts";
 import type { OperationJournal, Step, StepContext } from "./step.ts";
@@ -65,6 +66,9 @@ async function copyOne(context: StepContext, copy: LayerCopy, progress: Progress
     await copyLayer({ ...options, from: copy.from, to: copy.to });
     if (copy.backing !== undefined) await setBacking({ image: copy.to, backing: copy.backing, signal: context.signal });
   }
+  // The pivot makes these images the truth: their headers, written last, and their names have to outlive a power failure.
+  await syncFile(copy.to.path);
+  await syncDirectory(dirname(copy.to.path));
   progress(copy, copy.sizeBytes);
   context.journal.record("copied", copy.to.path);
 }

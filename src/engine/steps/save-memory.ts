@@ -1,4 +1,5 @@
 /** The guest's memory into a file that the operation makes, and back to where it was. */
+import { rm } from "node:fs/promises";
 import { isQmError } from "../../base/errors.ts";
 import { removeFile } from "../../image/files.ts";
 import { abandonSave, saveMemory } from "../../qemu/memory-stream.ts";
@@ -49,6 +50,8 @@ export async function undoSave(
 ): Promise<void> {
   const monitor = machine.monitor();
   if (monitor !== undefined) await abandonSave(monitor, { wasRunning, socketPath: socketOf(machine) });
+  // Of a daemon that was killed while the memory came through it.
+  await rm(socketOf(machine), { force: true });
   if (!journal.has("not-ours", path)) await removeFile(path);
 }
 

@@ -1,4 +1,5 @@
 /** What the dialects with block jobs share: the two phases of the pivot, the clone and the abort. */
+import { withLimits } from "../../base/abort.ts";
 import { allSettledOrFirstError } from "../../base/settle.ts";
 import { QmError, errorText, isQmError } from "../../base/errors.ts";
 import { watchJobs, type JobStatus, type WaitedJob } from "../block-jobs.ts";
@@ -43,8 +44,10 @@ async function moveJobs(
   timeoutMs: number,
   act: (id: string) => Promise<unknown>,
 ): Promise<void> {
+  const what = "draining the mirrors";
   const watch = watchJobs(monitor, jobs);
-  try {
+  const over = new AbortController();
+  const move = async (): Promise<void> => {
     const answers = Promise.allSettled(jobs.map(({ id }) => act(id)));
     const errors = await watch.refresh();
     for (const [index, answer] of (await answers).entries()) {
@@ -56,8 +59,13 @@ async function moveJobs(
       // A job that an earlier try has brought there refuses a second time.
       if (!wanted.includes(watch.states.get(job.id) ?? "absent")) throw answer.reason;
     }
-    await watch.until(wanted, { what: "draining the mirrors", timeoutMs });
+    await watch.until(wanted, { what, signal: over.signal });
+  };
+  try {
+    // The time runs for the answers too: a QEMU that hangs gives none.
+    await withLimits(what, move(), { timeoutMs });
   } finally {
+    over.abort();
     watch.close();
   }
 }

@@ -41,6 +41,10 @@ const all: { readonly [Name in TaskName]: TaskHandler<Extract<Task, { task: Name
   "end-copy": endCopy,
 };
 
+export function isTaskName(name: string): name is TaskName {
+  return Object.hasOwn(all, name);
+}
+
 export async function actOn<Name extends TaskName>(
   task: Extract<Task, { task: Name }>,
   context: TaskContext,

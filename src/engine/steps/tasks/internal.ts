@@ -7,12 +7,14 @@ import {
 } from "../../../image/internal-snapshots.ts";
 import { QmError } from "../../../base/errors.ts";
 import type { ImageRef } from "../../../model/image.ts";
+import { watchJobs } from "../../../qemu/block-jobs.ts";
 import { deleteInternalBelow } from "../../../qemu/internal-below.ts";
 import {
   deleteInternal as deleteLive,
   loadInternal as loadLive,
   saveInternal,
 } from "../../../qemu/internal-snapshots.ts";
+import { ignoreRefusal } from "../../../qemu/tolerate.ts";
 import type { ApplyInternal, DeleteInternal, InternalLive, InternalOffline, LoadInternal } from "../task-plan.ts";
 import { findLiveDisk, indexOfLayer, requireNode, toImageNode, type LiveDisk } from "./live-layers.ts";
 import type { TaskContext, TaskHandler } from "./task.ts";
@@ -34,7 +36,10 @@ export const internalLive: TaskHandler<InternalLive> = {
     const { jobId, tag } = task;
     await saveInternal(monitor, { jobId, tag, vmstateNode, nodes, signal: context.signal });
   },
-  undo: (task, context) => deleteEverywhere({ ...task, jobId: `${task.jobId}-undo` }, context),
+  async undo(task, context) {
+    await settleJob(task, context);
+    await deleteEverywhere({ ...task, jobId: `${task.jobId}-undo` }, context);
+  },
 };
 
 export const deleteInternalImages: TaskHandler<DeleteInternal> = { act: deleteEverywhere };
@@ -66,6 +71,21 @@ async function activeNodes(disks: Images, { machine }: TaskContext) {
   const monitor = found[0]?.monitor;
   if (monitor === undefined) throw new RangeError("an internal snapshot of no disk");
   return { monitor, nodes: found.map(({ node }) => node) };
+}
+
+/** A job that the daemon did not live to see the end of: QEMU cannot cancel it. */
+async function settleJob({ jobId: id, disks }: InternalLive, { machine }: TaskContext): Promise<void> {
+  const monitor = machine.monitor();
+  if (monitor === undefined) return;
+  const watch = watchJobs(monitor, [{ id, disk: disks.map(({ disk }) => disk).join(", ") }]);
+  try {
+    await watch.refresh();
+    if ((watch.states.get(id) ?? "absent") === "absent") return;
+    await watch.until(["concluded", "null", "absent"], { what: "saving the internal snapshot" });
+    await ignoreRefusal(monitor.execute("job-dismiss", { id }));
+  } finally {
+    watch.close();
+  }
 }
 
 /** Each image's own: some may have lost theirs in an earlier try. */
