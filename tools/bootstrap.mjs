@@ -123,6 +123,10 @@ function missingPackages() {
     isStatic(findProgram("busybox")) ? undefined : "busybox-static",
     // The file systems of the guest that has an agent
     findProgram("mkfs.ext4") === undefined ? "e2fsprogs" : undefined,
+    // Ends file systems as a power failure does
+    findProgram("xfs_io") === undefined ? "xfsprogs" : undefined,
+    // Disks over HTTP and RBD
+    hasQemuDriver("block-curl.so") ? undefined : "qemu-block-extra",
     // Only for its schemas, which some tests check our XML against
     existsSync(libvirtSchemas) ? undefined : "libvirt0",
   ].filter((name) => name !== undefined);
@@ -141,6 +145,12 @@ function installPackages() {
   run("apt-get", ["-qq", ...install.slice(1)], options);
   const left = missingPackages();
   if (left.length > 0) throw new Stop(`installed, but what they hold is still not found: ${left.join(", ")}`);
+}
+
+/** QEMU's drivers are with the libraries, below a name for the kind of machine. */
+function hasQemuDriver(file) {
+  if (!existsSync("/usr/lib")) return false;
+  return readdirSync("/usr/lib").some((directory) => existsSync(join("/usr/lib", directory, "qemu", file)));
 }
 
 function findProgram(name) {

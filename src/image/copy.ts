@@ -70,19 +70,29 @@ export async function flattenChain(options: FlattenOptions): Promise<void> {
     if (type !== to.type) throw typeMismatch(to, disk);
   });
   onProgress?.(0, virtualSizeBytes);
-  await convert(["-O", to.format, chainJson(chain), to.path], virtualSizeBytes, options);
+  await convert(["-O", to.format, chainJson(chain), to.path], virtualSizeBytes, { ...options, from: chain[0] });
   await withTarget(to, (file) => file.sync());
   onProgress?.(virtualSizeBytes, virtualSizeBytes);
 }
 
-async function convert(args: readonly string[], totalBytes: number, options: CopyOptions): Promise<void> {
-  const { to, rateBytesPerS, onProgress, signal } = options;
+/** `from`: what an error of reading names. */
+async function convert(
+  args: readonly string[],
+  totalBytes: number,
+  { from, ...options }: CopyOptions & { readonly from: ImageRef },
+): Promise<void> {
+  const { to, disk, rateBytesPerS, onProgress, signal } = options;
   const rate = rateBytesPerS === undefined ? [] : ["-r", String(rateBytesPerS)];
   // -U: QEMU may hold the source writable although nothing writes to it.
   await runQemuImg(["convert", "-U", "-p", "-m", "8", "-t", "writeback", "-T", "writeback", ...rate, ...args], {
     path: to.path,
     onStdout: followProgress(totalBytes, onProgress),
     ...(signal === undefined ? {} : { signal }),
+  }).catch((error: unknown) => {
+    if (!isQmError(error, "QM_IMAGE_TOOL")) throw error;
+    const { path } = /while reading/.test(String(error.fields["reason"])) ? from : to;
+    const reason = `disk '${disk}': ${error.fields["reason"]}`;
+    throw new QmError("QM_IMAGE_TOOL", { ...error.fields, path, reason }, { cause: error });
   });
 }
 

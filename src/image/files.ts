@@ -101,11 +101,17 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Removes a file; one that is not there is no error. Rejects with `QM_IO`. */
+/**
+ * Removes a file, durably: after a power failure it does not come back with nobody to know of it. One that is not there is no error.
+ * Rejects with `QM_IO`.
+ */
 export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw ioError("removing", path, error);
   });
+  // Also where it is gone: an earlier try may have ended between the two.
+  const directory = dirname(path);
+  if ((await statIfAny(directory)) !== undefined) await syncDirectory(directory);
 }
 
 async function statIfAny(path: string, how: (path: string) => Promise<Stats> = stat): Promise<Stats | undefined> {

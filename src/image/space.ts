@@ -1,5 +1,6 @@
 /** Room on file systems. */
 import { stat, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
 import { errorText, QmError } from "../base/errors.ts";
 
 /**
@@ -18,6 +19,19 @@ export async function assertSpace(options: {
   });
   const availableBytes = bavail * bsize;
   if (availableBytes < neededBytes) throw new QmError("QM_NO_SPACE", { path, availableBytes, neededBytes });
+}
+
+/** Whether a tool's or QEMU's words say that a file system, or somebody's share of it, is full. */
+export function saysFull(words: string): boolean {
+  return /No space left on device|Disk quota exceeded/.test(words);
+}
+
+/** Free bytes for unprivileged users in the file system of `path`, or of its directory where there is no such file; 0 when it cannot be asked. */
+export async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path)
+    .catch(() => statfs(dirname(path)))
+    .catch(() => ({ bavail: 0, bsize: 0 }));
+  return bavail * bsize;
 }
 
 /** Bytes that a file takes on its file system; holes take none. Rejects with `QM_IO`. */

@@ -108,10 +108,13 @@ test("missing Debian packages are installed by root and named to everyone else",
   await addProgram("apt-get", "");
   const { status, stderr } = await start(programs, "--packages", "--", "true");
   assert.equal(status, 1);
-  // It looks for these two at fixed places too, not only on the PATH
+  // It looks for these at fixed places too, not only on the PATH
+  const hasBlockCurl = (await readdir("/usr/lib")).some((name) => existsSync(`/usr/lib/${name}/qemu/block-curl.so`));
   const missing = [
     ...["qemu-system-x86", "qemu-utils", "busybox-static"],
     ...(existsSync("/usr/sbin/mkfs.ext4") ? [] : ["e2fsprogs"]),
+    ...(existsSync("/usr/sbin/xfs_io") ? [] : ["xfsprogs"]),
+    ...(hasBlockCurl ? [] : ["qemu-block-extra"]),
     ...(existsSync("/usr/share/libvirt/schemas") ? [] : ["libvirt0"]),
   ];
   const install = `install -y --no-install-recommends ${missing.join(" ")}`;
@@ -128,7 +131,7 @@ test("the guest's kernel and its agent are unpacked once, and fetched again only
   const setModules = (names: string[]) =>
     writeFile(join(project, "src/testing/witness/guest-modules.json"), JSON.stringify({ some: names }));
   await setModules(["a"]);
-  for (const name of ["qemu-system-x86_64", "qemu-img", "busybox", "mkfs.ext4"]) await addProgram(name, "");
+  for (const name of ["qemu-system-x86_64", "qemu-img", "busybox", "mkfs.ext4", "xfs_io"]) await addProgram(name, "");
   await addProgram("apt-cache", "echo '  Depends: linux-image-1-amd64'");
   await addProgram("apt-get", ": > package.deb");
   const files = ["boot/vmlinuz-1", "modules/a.ko", "modules/b.ko", "usr/sbin/qemu-ga", "lib/libc.so.6"];
