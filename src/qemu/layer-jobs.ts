@@ -1,7 +1,7 @@
 /** Merging layers of a chain that QEMU has open, while its guest runs or stands still: docs/internals/merging.md. */
 import { createHash } from "node:crypto";
 import { throwIfAborted } from "../base/abort.ts";
-import { QmError } from "../base/errors.ts";
+import { isQmError, QmError } from "../base/errors.ts";
 import type { ImageRef } from "../model/image.ts";
 import { dismissEnded, runAdopted, statusOf, type JobProgress } from "./adopted-job.ts";
 import { askBlockGraph, isJobFilter, pullFilterPrefix, type BlockAnswers } from "./block-edges.ts";
@@ -11,7 +11,6 @@ import type { ImageNode } from "./mirror-dialect/dialect.ts";
 import { closeNodes, nodesOf } from "./mirror-dialect/image-nodes.ts";
 import { cancelJobs, finalizeJobs, requireNone, stopJobs } from "./mirror-dialect/mirror-jobs.ts";
 import type { Monitor } from "./monitor.ts";
-import { ignoreRefusal } from "./tolerate.ts";
 
 /**
  * Common to all merges here. Each first looks: a job of this id that is under way is adopted, and a merge that is done by what the
@@ -135,11 +134,7 @@ async function finishActive(monitor: Monitor, watch: JobWatch, options: CommitAc
   try {
     await watch.until(["ready", "pending"], { what, ...(signal === undefined ? {} : { signal }) });
     giveUp = cancelJobs;
-    if (statusOf(watch, job) === "ready") {
-      // Refused where an earlier try has asked already.
-      await ignoreRefusal(monitor.execute("job-complete", { id: jobId }));
-      await watch.until(["pending"], { what, timeoutMs: drainTimeoutMs });
-    }
+    await hold(monitor, watch, job, what);
     throwIfAborted(signal, what);
     decide();
   } catch (error) {
@@ -147,6 +142,31 @@ async function finishActive(monitor: Monitor, watch: JobWatch, options: CommitAc
     throw error;
   }
   requireNone(await finalizeJobs(monitor, [job]), what);
+}
+
+/**
+ * Waits until the job is held. A ready one stands by for a moment whenever QEMU drains its disk, and refuses to complete then: it is
+ * asked when it is ready again.
+ */
+async function hold(monitor: Monitor, watch: JobWatch, job: WaitedJob, what: string): Promise<void> {
+  const deadlineMs = performance.now() + drainTimeoutMs;
+  for (let asked = false; !asked && statusOf(watch, job) !== "pending";) {
+    if (performance.now() > deadlineMs) throw new QmError("QM_TIMEOUT", { what, timeoutMs: drainTimeoutMs });
+    await watch.until(["ready", "pending"], { what, timeoutMs: drainTimeoutMs });
+    if (statusOf(watch, job) === "ready") asked = await isAccepted(monitor.execute("job-complete", { id: job.id }));
+    if (!asked) await watch.refresh();
+  }
+  await watch.until(["pending"], { what, timeoutMs: drainTimeoutMs });
+}
+
+async function isAccepted(command: Promise<unknown>): Promise<boolean> {
+  try {
+    await command;
+    return true;
+  } catch (error) {
+    if (isQmError(error, "QM_QMP_COMMAND")) return false;
+    throw error;
+  }
 }
 
 /**

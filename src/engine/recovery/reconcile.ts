@@ -47,6 +47,8 @@ export async function reconcileAlive(context: StepContext, hooks: RunHooks, view
   }
   if (view.fact === "commit-back") {
     await finishMergeBack(context, "commit-back");
+    // The guest may stand still since its memory was saved.
+    await stepByName("save-memory").undo?.(context);
     await removeUnneeded(plan, context.journal);
     if (context.journal.has("fact", "clone")) return;
     throw interrupted(plan, "it was being undone, and is");
@@ -141,7 +143,8 @@ async function dropMirrors(plan: StoragePlan, journal: OperationJournal): Promis
 
 /** Once the bases are the truth again, overlays are of no use, and mirrors only where they are a finished clone. */
 async function removeUnneeded(plan: StoragePlan, journal: OperationJournal): Promise<void> {
-  await removeOwnFiles(journal, journal.has("fact", "clone") ? overlayPaths(plan) : newPaths(plan));
+  const memory = plan.memory === undefined ? [] : [plan.memory.path];
+  await removeOwnFiles(journal, [...(journal.has("fact", "clone") ? overlayPaths(plan) : newPaths(plan)), ...memory]);
 }
 
 function interrupted(plan: StoragePlan, reason: string): QmError {
