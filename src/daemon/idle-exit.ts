@@ -1,5 +1,5 @@
 /** A daemon that a client started by itself ends by itself when nobody needs it, as libvirt's session daemon does. */
-import type { Server } from "node:http";
+import type { Server, Socket } from "node:net";
 import type { Facade } from "../service/facade.ts";
 
 export interface IdleExit {
@@ -7,11 +7,11 @@ export interface IdleExit {
 }
 
 /**
- * Calls `onIdle` once when `server` has had no connection for `timeoutMs` and no operation and no domain is running. The facade
+ * Calls `onIdle` once when none of `servers` has had a connection for `timeoutMs` and no operation and no domain is running. The facade
  * is looked at again each `timeoutMs` while it is busy: nothing tells when the last of all these ends.
  */
 export function watchIdleness(
-  server: Server,
+  servers: readonly Server[],
   facade: Pick<Facade, "listDomains" | "listOperations">,
   timeoutMs: number,
   onIdle: () => void,
@@ -33,14 +33,15 @@ export function watchIdleness(
     onIdle();
   };
 
-  server.on("connection", (socket) => {
+  const count = (socket: Socket): void => {
     connections += 1;
     clearTimeout(timer);
     socket.once("close", () => {
       connections -= 1;
       arm();
     });
-  });
+  };
+  for (const server of servers) server.on("connection", count);
   arm();
   return {
     stop() {

@@ -1,16 +1,19 @@
 /** Listening on the daemon's UNIX socket. */
 import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { connect } from "node:net";
-import type { FastifyInstance } from "fastify";
 import { errorText, QmError } from "../base/errors.ts";
+
+/** What can be made to listen; resolves when it does. */
+export interface Listener {
+  listen(options: { readonly path: string }): Promise<unknown>;
+}
 
 /**
  * Makes `server` listen on `socketPath`, for this user alone (mode 0600). A socket that a dead daemon left is replaced; anything
  * else there is not. Throws `QM_DAEMON_RUNNING` when somebody answers there, otherwise `QM_IO`.
  */
-export async function listenOnSocket(server: FastifyInstance, socketPath: string): Promise<void> {
+export async function listenOnSocket(server: Listener, socketPath: string): Promise<void> {
   if (await isAnswered(socketPath)) throw new QmError("QM_DAEMON_RUNNING", { pid: "unknown", path: socketPath });
-  await server.ready();
   // Never connectable by others, not even between bind and chmod. Not 0177: directories made meanwhile must stay usable.
   const umask = process.umask(0o077);
   try {

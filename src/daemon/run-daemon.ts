@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { errorText, QmError } from "../base/errors.ts";
 import { readPackageVersion } from "../client/package-version.ts";
 import { buildServer } from "../http/server.ts";
+import { listenForLibvirt } from "./libvirt-sockets.ts";
 import type { Compose } from "./composition.ts";
 import type { DaemonConfig } from "./config.ts";
 import { watchIdleness } from "./idle-exit.ts";
@@ -33,7 +34,10 @@ export async function runDaemon(config: DaemonConfig, compose: Compose, logger: 
   const version = readPackageVersion();
   const server = buildServer({ facade: composition.facade, logger, version });
   undo.defer(() => closeServer(server));
+  await server.ready();
   await listenOnSocket(server, config.socketPath);
+  const libvirt = await listenForLibvirt({ facade: composition.facade, runtimeDir: config.runtimeDir, logger });
+  undo.defer(() => libvirt.close());
 
   const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
   const cleanup = undo.move();
@@ -47,11 +51,16 @@ export async function runDaemon(config: DaemonConfig, compose: Compose, logger: 
     return stopped;
   };
   if (config.idleTimeoutMs !== undefined) {
-    const idleness = watchIdleness(server.server, composition.facade, config.idleTimeoutMs, () => {
-      logger.info("nobody needs this daemon");
-      // A failure reaches whoever waits for `stopped`.
-      stop().catch(() => undefined);
-    });
+    const idleness = watchIdleness(
+      [server.server, ...libvirt.servers],
+      composition.facade,
+      config.idleTimeoutMs,
+      () => {
+        logger.info("nobody needs this daemon");
+        // A failure reaches whoever waits for `stopped`.
+        stop().catch(() => undefined);
+      },
+    );
     cleanup.defer(() => idleness.stop());
   }
   logger.info({ version, socket: config.socketPath, stateDir: config.stateDir }, "ready");

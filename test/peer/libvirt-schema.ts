@@ -7,7 +7,7 @@ import { xmlRegisterFsInputProviders } from "libxml2-wasm/lib/nodejs.mjs";
 const folder = "/usr/share/libvirt/schemas";
 
 /** A check of a document against `NAME.rng` of libvirt's, which throws what the validator says. Kept for the life of the process. */
-export function loadLibvirtSchema(name: "domain" | "domainsnapshot"): (xml: string) => void {
+export function loadLibvirtSchema(name: "domain" | "domainsnapshot" | "capability"): (xml: string) => void {
   const file = `${folder}/${name}.rng`;
   assert.ok(existsSync(file), `${file} is not there: install Debian's package libvirt0 (apt-get install libvirt0)`);
   assert.ok(xmlRegisterFsInputProviders(), "libxml2 can read the files that a schema includes");
