@@ -38,6 +38,7 @@ const kernelDirectory = join(cache, "guest-kernel");
 const kernelMetaPackage = "linux-image-cloud-amd64";
 const agentDirectory = join(cache, "guest-agent");
 const libvirtSchemas = "/usr/share/libvirt/schemas";
+const libvirtPythonModule = "/usr/lib/python3/dist-packages/libvirt.py";
 const isRoot = process.getuid?.() === 0;
 
 /** A failure that the reader can act on: printed without a stack. */
@@ -129,6 +130,9 @@ function missingPackages() {
     hasQemuDriver("block-curl.so") ? undefined : "qemu-block-extra",
     // Only for its schemas, which some tests check our XML against
     existsSync(libvirtSchemas) ? undefined : "libvirt0",
+    // The clients that some tests let talk to the daemon
+    findProgram("virsh") === undefined ? "libvirt-clients" : undefined,
+    existsSync(libvirtPythonModule) ? undefined : "python3-libvirt",
   ].filter((name) => name !== undefined);
 }
 

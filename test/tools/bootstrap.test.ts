@@ -116,6 +116,8 @@ test("missing Debian packages are installed by root and named to everyone else",
     ...(existsSync("/usr/sbin/xfs_io") ? [] : ["xfsprogs"]),
     ...(hasBlockCurl ? [] : ["qemu-block-extra"]),
     ...(existsSync("/usr/share/libvirt/schemas") ? [] : ["libvirt0"]),
+    "libvirt-clients",
+    ...(existsSync("/usr/lib/python3/dist-packages/libvirt.py") ? [] : ["python3-libvirt"]),
   ];
   const install = `install -y --no-install-recommends ${missing.join(" ")}`;
   if (process.getuid?.() === 0) {
@@ -131,7 +133,8 @@ test("the guest's kernel and its agent are unpacked once, and fetched again only
   const setModules = (names: string[]) =>
     writeFile(join(project, "src/testing/witness/guest-modules.json"), JSON.stringify({ some: names }));
   await setModules(["a"]);
-  for (const name of ["qemu-system-x86_64", "qemu-img", "busybox", "mkfs.ext4", "xfs_io"]) await addProgram(name, "");
+  for (const name of ["qemu-system-x86_64", "qemu-img", "busybox", "mkfs.ext4", "xfs_io", "virsh"])
+    await addProgram(name, "");
   await addProgram("apt-cache", "echo '  Depends: linux-image-1-amd64'");
   await addProgram("apt-get", ": > package.deb");
   const files = ["boot/vmlinuz-1", "modules/a.ko", "modules/b.ko", "usr/sbin/qemu-ga", "lib/libc.so.6"];
