@@ -156,8 +156,12 @@ export class StreamQmpClient<V extends Vocabulary, E extends EventVocabulary> im
     }
   }
 
-  /** QEMU answers a client that has gone in front of the next one: what an earlier daemon had in flight when it ended. */
+  /**
+   * QEMU answers a client that has gone in front of the next one: what an earlier daemon had in flight when it ended. And an event that it
+   * raises between two clients it gives to the second, before the greeting; whoever needs to know asks once it is connected.
+   */
   #isStray(message: MonitorMessage): boolean {
+    if (message.kind === "event") return this.#connection.state === "greeting";
     if (message.kind !== "return" && message.kind !== "error") return false;
     const { id } = message;
     return id !== undefined && !(typeof id === "string" && id.startsWith(this.#idPrefix));

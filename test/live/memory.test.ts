@@ -172,7 +172,7 @@ describe("saveMemory", () => {
     };
     // Nothing tells when the firmware has started it.
     while (!(await isRestless())) await delay(20);
-    await monitor.execute("migrate-set-parameters", { "downtime-limit": 1 });
+    await monitor.execute("migrate-set-parameters", { "downtime-limit": 0 });
     await save(monitor);
     assert.equal(await statusOf(monitor), "postmigrate");
     assert.ok((await readMemoryFile(rig.path("memory"))).streamBytes > 2 * def.memoryBytes);

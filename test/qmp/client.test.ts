@@ -3,7 +3,7 @@ import test, { type TestContext } from "node:test";
 import { isQmError, type QmError } from "../../src/base/errors.ts";
 import type { ErrorCode } from "../../src/base/error-registry.ts";
 import { connectQmp, type ConnectionState, type QmpClient, type QmpConnectOptions } from "../../src/qmp/index.ts";
-import { greetThen, greeting, servePeer, type Peer } from "./scripted-peer.ts";
+import { event, greetThen, greeting, servePeer, type Peer } from "./scripted-peer.ts";
 
 const openStates: ConnectionState[] = ["connecting", "greeting", "negotiating", "running"];
 const allStates: ConnectionState[] = [...openStates, "closing", "closed"];
@@ -233,4 +233,15 @@ test("answers to what an earlier connection had in flight are not taken for ours
     peer.send({ error: { class: "GenericError", desc: "stale" }, id: 1 }, { return: { name: "ours" }, id });
   });
   assert.deepEqual(await client.execute("query-name"), { name: "ours" });
+});
+
+test("an event that was raised before this connection may come before its greeting", async (t) => {
+  const path = await servePeer(t, async (peer) => {
+    peer.send(event("RESUME"), greeting, event("STOP"));
+    peer.send({ return: {}, id: (await peer.read())["id"] });
+    await echo(peer);
+  });
+  const client = await connectQmp({ path });
+  t.after(() => client.close());
+  assert.deepEqual(await client.execute("query-name", { name: "x" }), { name: "x" });
 });
