@@ -172,12 +172,18 @@ describe("saveMemory", () => {
     };
     // Nothing tells when the firmware has started it.
     while (!(await isRestless())) await delay(20);
-    await monitor.execute("migrate-set-parameters", { "downtime-limit": 0 });
-    await save(monitor);
-    assert.equal(await statusOf(monitor), "postmigrate");
-    assert.ok((await readMemoryFile(rig.path("memory"))).streamBytes > 2 * def.memoryBytes);
-    await monitor.execute("cont");
-    assert.equal(await statusOf(monitor), "running");
+    await monitor.execute("migrate-set-parameters", { "downtime-limit": 1 });
+    // On a busy host the guest may not get the time to outrun us.
+    let outran = false;
+    for (let attempt = 0; attempt < 20 && !outran; attempt++) {
+      const file = rig.path(`restless${attempt}`);
+      await save(monitor, { path: file });
+      assert.equal(await statusOf(monitor), "postmigrate");
+      outran = (await readMemoryFile(file)).streamBytes > 2 * def.memoryBytes;
+      await monitor.execute("cont");
+      assert.equal(await statusOf(monitor), "running");
+    }
+    assert.ok(outran);
   });
 
   it("takes nothing of a file that is there already", async () => {
